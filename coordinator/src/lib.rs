@@ -1,0 +1,1 @@
+//! The QUIC server that runs training rounds over secure aggregation.

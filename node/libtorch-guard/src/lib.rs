@@ -1,0 +1,1 @@
+//! Fails the build with one clear sentence when no libtorch is there.

@@ -1,0 +1,1 @@
+//! End-to-end tests over real QUIC and real processes.

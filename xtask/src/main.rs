@@ -1,3 +1,54 @@
-//! Developer commands.
+//! Developer commands: `cargo xtask …`.
+//!
+//! This package imports none of the workspace's crates: it starts the built binaries and reads
+//! what they write, so that it builds in seconds and without libtorch. One module per command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod binaries;
+mod check;
+mod libtorch;
+mod process;
+mod test;
+mod workspace;
+
+/// Developer commands of the secagg workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// One variant per command; its arguments are declared in the command's own module.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Fetch libtorch into a per-user cache and link it to target/libtorch.
+    Libtorch,
+    /// Run all tests, the end-to-end tests with both builds of the binaries included.
+    Test(test::Arguments),
+    /// Check formatting, lints, documentation, licences and sources; warnings are errors.
+    Check,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one command. An error is a failure of ours; a failed test or check is an exit code.
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Libtorch => libtorch::run(),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Check => check::run(),
+    }
+}

@@ -1,0 +1,137 @@
+//! SHA-256 digests: of files, of a plan, and the one that stands for a whole model in a session.
+
+use std::fmt;
+
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// A SHA-256 digest. Shown as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// A digest that was computed elsewhere.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+/// What a file must be: its length in bytes and its SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FileDigest {
+    /// SHA-256 of the whole file.
+    pub sha256: Digest,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+impl FileDigest {
+    /// Length and digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self {
+            sha256: Digest::of(bytes),
+            len: bytes.len() as u64,
+        }
+    }
+}
+
+/// A digest that is computed while the bytes arrive.
+#[derive(Clone, Debug, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// Nothing hashed yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of everything added.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
+/// The model's digest in a secagg session: description, vocabulary and weights, each as this side
+/// *received* them.
+///
+/// # Security
+/// Compute it over the received bytes, never over digests that the other side announced: it is
+/// what keeps clients that were shown different models from being summed.
+#[must_use]
+pub fn model_digest(description: &Digest, vocabulary: &Digest, weights: &Digest) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(MODEL_LABEL);
+    for part in [description, vocabulary, weights] {
+        hasher.update(part.0);
+    }
+    hasher.finalize().into()
+}
+
+/// The plan's digest in a secagg session: over the announced bytes as they were received.
+#[must_use]
+pub fn plan_digest(plan: &[u8]) -> [u8; 32] {
+    Sha256::digest(plan).into()
+}
+
+const MODEL_LABEL: &[u8] = b"secagg/v1/wire/model";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_in_pieces_is_the_digest_of_the_whole() {
+        let mut hasher = Hasher::new();
+        hasher.update(b"ab");
+        hasher.update(b"c");
+        let digest = hasher.finish();
+        assert_eq!(digest, Digest::of(b"abc"));
+        assert_eq!(
+            digest.to_string(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn each_part_of_the_model_changes_its_digest() {
+        let [a, b, c] = [b"a", b"b", b"c"].map(|bytes| Digest::of(bytes));
+        let whole = model_digest(&a, &b, &c);
+        assert_ne!(whole, model_digest(&b, &a, &c));
+        assert_ne!(whole, model_digest(&a, &b, &a));
+        assert_eq!(whole, model_digest(&a, &b, &c));
+    }
+}

@@ -1,0 +1,449 @@
+//! QUIC endpoints: listening, connecting, and how much memory a connection may take.
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
+
+use quinn::{IdleTimeout, TransportConfig, VarInt};
+
+use crate::{
+    close::{CloseCode, Lost, close},
+    identity::{Fingerprint, SERVER_NAME, TlsIdentity},
+    tls::{Alpn, WrongFingerprint, client_config, peer_fingerprint, server_config},
+};
+
+/// How a connection notices that the other side is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// How long nothing may arrive before the connection counts as lost.
+    pub idle: Duration,
+    /// How often to send something when there is nothing to say; `None` for never.
+    pub keep_alive: Option<Duration>,
+    /// How long a handshake may take.
+    pub handshake: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(30),
+            keep_alive: Some(Duration::from_secs(8)),
+            handshake: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A QUIC transport with small windows.
+///
+/// A receiver that waits holds at most 128 KiB a stream and 512 KiB a connection of what it has
+/// not read: the sender waits by flow control, so that a coordinator with a hundred uploads in
+/// progress needs a few megabytes for them. On a path with 100 ms of round-trip time this still
+/// carries more than 1 MB/s a stream.
+#[must_use]
+pub fn transport_config(timeouts: &Timeouts) -> TransportConfig {
+    let mut config = TransportConfig::default();
+    // QUIC counts milliseconds in 62 bits: a longer timeout is as good as none.
+    config
+        .max_idle_timeout(IdleTimeout::try_from(timeouts.idle).ok())
+        .keep_alive_interval(timeouts.keep_alive)
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .send_window(u64::from(CONNECTION_WINDOW))
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(4))
+        .datagram_receive_buffer_size(None);
+    config
+}
+
+/// What a receiver buffers for one stream at most, in bytes.
+pub const STREAM_WINDOW: u32 = 128 << 10;
+
+/// What either side buffers for one connection at most, in bytes.
+pub const CONNECTION_WINDOW: u32 = 512 << 10;
+
+/// Listens on a UDP address (port 0 for any free one; see [`quinn::Endpoint::local_addr`]).
+/// Take connections from the endpoint with `accept` and hand each to [`accept`].
+///
+/// # Errors
+/// When the address cannot be bound or the identity cannot be used.
+pub fn listen(
+    address: SocketAddr,
+    identity: &TlsIdentity,
+    timeouts: &Timeouts,
+) -> Result<quinn::Endpoint, EndpointError> {
+    let tls = server_config(identity)?;
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
+    config
+        .transport_config(Arc::new(transport_config(timeouts)))
+        .max_incoming(MAX_INCOMING)
+        .incoming_buffer_size(INCOMING_BUFFER)
+        .incoming_buffer_size_total(INCOMING_BUFFER_TOTAL);
+    quinn::Endpoint::server(config, address).map_err(|error| EndpointError::Bind { address, error })
+}
+
+/// A connection whose other side has proven its certificate.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The connection.
+    pub connection: quinn::Connection,
+    /// What it is for.
+    pub alpn: Alpn,
+    /// The certificate at the other end. Whether it is known is for the caller to find out.
+    pub fingerprint: Fingerprint,
+}
+
+/// Finishes the handshake of an incoming connection.
+///
+/// # Errors
+/// When the handshake fails or takes longer than `timeouts.handshake`.
+pub async fn accept(incoming: quinn::Incoming, timeouts: &Timeouts) -> Result<Peer, AcceptError> {
+    let address = incoming.remote_address();
+    let connecting = incoming.accept().map_err(|error| AcceptError::Handshake {
+        address,
+        error: error.into(),
+    })?;
+    let connection = tokio::time::timeout(timeouts.handshake, connecting)
+        .await
+        .map_err(|_| AcceptError::TimedOut { address })?
+        .map_err(|error| AcceptError::Handshake {
+            address,
+            error: error.into(),
+        })?;
+    let (Some(alpn), Some(fingerprint)) = (Alpn::of(&connection), peer_fingerprint(&connection))
+    else {
+        close(
+            &connection,
+            CloseCode::UnknownIdentity,
+            "one certificate is needed",
+        );
+        return Err(AcceptError::NoIdentity { address });
+    };
+    Ok(Peer {
+        connection,
+        alpn,
+        fingerprint,
+    })
+}
+
+/// A connection to a coordinator, with the local endpoint that carries it.
+#[derive(Debug)]
+pub struct Link {
+    /// The connection.
+    pub connection: quinn::Connection,
+    endpoint: quinn::Endpoint,
+}
+
+impl Link {
+    /// Closes the connection and waits until the other side was told.
+    pub async fn close(self, code: CloseCode, reason: &str) {
+        close(&self.connection, code, reason);
+        self.endpoint.wait_idle().await;
+    }
+}
+
+/// Connects to the coordinator with the pinned certificate.
+///
+/// # Errors
+/// [`ConnectError::WrongFingerprint`] when another certificate is presented.
+pub async fn connect(
+    address: SocketAddr,
+    identity: &TlsIdentity,
+    pinned: Fingerprint,
+    alpn: Alpn,
+    timeouts: &Timeouts,
+) -> Result<Link, ConnectError> {
+    let tls = client_config(identity, pinned, alpn).map_err(EndpointError::from)?;
+    let presented = tls.presented();
+    let mut config = quinn::ClientConfig::new(Arc::new(tls.config));
+    config.transport_config(Arc::new(transport_config(timeouts)));
+    let local = local_for(address);
+    let endpoint = quinn::Endpoint::client(local).map_err(|error| EndpointError::Bind {
+        address: local,
+        error,
+    })?;
+    let connecting = endpoint
+        .connect_with(config, address, SERVER_NAME)
+        .map_err(|error| ConnectError::Address { address, error })?;
+    let connected = tokio::time::timeout(timeouts.handshake, connecting)
+        .await
+        .map_err(|_| ConnectError::TimedOut { address })?;
+    match (connected, presented.fingerprint()) {
+        (Ok(connection), _) => Ok(Link {
+            connection,
+            endpoint,
+        }),
+        (Err(_), Some(presented)) if presented != pinned => Err(WrongFingerprint {
+            expected: pinned,
+            presented,
+        }
+        .into()),
+        (Err(quinn::ConnectionError::TimedOut), _) => Err(ConnectError::TimedOut { address }),
+        (Err(error), _) => Err(ConnectError::Failed {
+            address,
+            error: error.into(),
+        }),
+    }
+}
+
+/// Where a coordinator is: `quic://HOST:PORT`, or `HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    host: String,
+    port: u16,
+}
+
+impl Address {
+    /// The host name or address, without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The UDP port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Looks the host up.
+    ///
+    /// # Errors
+    /// When it is unknown.
+    pub async fn resolve(&self) -> io::Result<SocketAddr> {
+        tokio::net::lookup_host((self.host.as_str(), self.port))
+            .await?
+            .next()
+            .ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!("{} has no address", self.host),
+                )
+            })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "quic://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "quic://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let error = || AddressError {
+            text: text.to_owned(),
+        };
+        let rest = match text.split_once("://") {
+            Some(("quic", rest)) => rest,
+            Some(_) => return Err(error()),
+            None => text,
+        };
+        let (host, port) = rest
+            .trim_end_matches('/')
+            .rsplit_once(':')
+            .ok_or_else(error)?;
+        let host = match host.strip_prefix('[') {
+            Some(inside) => inside.strip_suffix(']').ok_or_else(error)?,
+            None if host.contains(':') => return Err(error()),
+            None => host,
+        };
+        let port = port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(error)?;
+        if host.is_empty() || host.contains(|c: char| c == '/' || c.is_whitespace()) {
+            return Err(error());
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            host: address.ip().to_string(),
+            port: address.port(),
+        }
+    }
+}
+
+/// A text that is no coordinator's address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no coordinator's address: write quic://HOST:PORT")]
+pub struct AddressError {
+    /// The text.
+    pub text: String,
+}
+
+/// Bytes of UDP payload that a connection has carried, handshake included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Sent by this side.
+    pub sent: u64,
+    /// Received by this side.
+    pub received: u64,
+}
+
+impl Traffic {
+    /// What `connection` has carried so far.
+    #[must_use]
+    pub fn of(connection: &quinn::Connection) -> Self {
+        let stats = connection.stats();
+        Self {
+            sent: stats.udp_tx.bytes,
+            received: stats.udp_rx.bytes,
+        }
+    }
+
+    /// What came after `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            sent: self.sent.saturating_sub(earlier.sent),
+            received: self.received.saturating_sub(earlier.received),
+        }
+    }
+}
+
+/// Why there is no endpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}: {error}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The identity cannot be used.
+    #[error("the TLS identity cannot be used: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Why an incoming connection came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The handshake failed.
+    #[error("the handshake with {address} failed: {error}")]
+    Handshake {
+        /// The other side.
+        address: SocketAddr,
+        /// Why.
+        error: Lost,
+    },
+    /// The handshake took too long.
+    #[error("the handshake with {address} took too long")]
+    TimedOut {
+        /// The other side.
+        address: SocketAddr,
+    },
+    /// No single certificate or no known protocol was presented.
+    #[error("{address} presented no identity")]
+    NoIdentity {
+        /// The other side.
+        address: SocketAddr,
+    },
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Another certificate is at the other end.
+    #[error(transparent)]
+    WrongFingerprint(#[from] WrongFingerprint),
+    /// Nobody answered.
+    #[error(
+        "no answer from {address}: is the coordinator running there, and is its UDP port open?"
+    )]
+    TimedOut {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The address cannot be connected to.
+    #[error("cannot connect to {address}: {error}")]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: quinn::ConnectError,
+    },
+    /// The handshake failed.
+    #[error("cannot connect to {address}: {error}")]
+    Failed {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: Lost,
+    },
+    /// No local endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+}
+
+/// Handshakes that wait to be taken from the endpoint, and what they may hold in bytes.
+const MAX_INCOMING: usize = 512;
+const INCOMING_BUFFER: u64 = 16 << 10;
+const INCOMING_BUFFER_TOTAL: u64 = 4 << 20;
+
+fn local_for(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_shown() {
+        for (text, host, port, shown) in [
+            (
+                "quic://example.org:4433",
+                "example.org",
+                4433,
+                "quic://example.org:4433",
+            ),
+            ("127.0.0.1:1", "127.0.0.1", 1, "quic://127.0.0.1:1"),
+            ("quic://[::1]:7/", "::1", 7, "quic://[::1]:7"),
+        ] {
+            let address: Address = text.parse().unwrap();
+            assert_eq!((address.host(), address.port()), (host, port));
+            assert_eq!(address.to_string(), shown);
+        }
+        for text in [
+            "",
+            "host",
+            "host:",
+            "host:0",
+            "host:99999",
+            "https://host:1",
+            "::1:7",
+            ":1",
+        ] {
+            let error = text.parse::<Address>().unwrap_err();
+            assert_eq!(
+                error,
+                AddressError {
+                    text: text.to_owned()
+                }
+            );
+        }
+    }
+}

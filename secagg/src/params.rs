@@ -1,0 +1,355 @@
+//! The parameters of a session, and the only place where they are checked.
+
+use alloc::{string::String, vec::Vec};
+use core::{fmt, ops::RangeInclusive};
+
+use crate::{
+    codec::{DecodeError, Reader, put_len, put_u32, to_u32},
+    shamir,
+    vector::{Layout, Segment},
+};
+
+/// Smallest cohort: a sum of two tells each of them the other's input.
+pub const MIN_COHORT: u32 = 3;
+
+/// Largest cohort of a complete graph: a holder's coordinate has 16 bits.
+pub const MAX_COHORT: u32 = shamir::MAX_HOLDERS + 1;
+
+/// Which primitives are used. The number enters the session id, so that another suite can be
+/// added without ambiguity.
+///
+/// Suite 1: ristretto255, HKDF-SHA256, `ChaCha20`, ChaCha20-Poly1305, Shamir over GF(2^16).
+const SUITE: u8 = 1;
+
+/// What the server is trusted with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ThreatModel {
+    /// The server follows the protocol, but keeps and studies everything that it sees, alone or
+    /// with corrupt clients.
+    HonestButCurious,
+}
+
+/// Who is whose neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GraphKind {
+    /// Everybody is everybody's neighbour (Bonawitz et al. 2017).
+    Complete,
+}
+
+/// The parameters of a session: valid whenever they exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameters {
+    threat_model: ThreatModel,
+    graph: GraphKind,
+    cohort: RangeInclusive<u32>,
+    layout: Layout,
+}
+
+impl Parameters {
+    /// Checks and keeps the parameters. `cohort` bounds the number of clients in the roster.
+    ///
+    /// # Errors
+    ///
+    /// When the cohort's bounds are out of order or outside [`MIN_COHORT`]..=[`MAX_COHORT`], or a
+    /// segment has so few bits that the largest cohort could not even submit ones.
+    pub fn new(
+        threat_model: ThreatModel,
+        graph: GraphKind,
+        cohort: RangeInclusive<u32>,
+        layout: Layout,
+    ) -> Result<Self, ParametersError> {
+        let (min, max) = (*cohort.start(), *cohort.end());
+        if min < MIN_COHORT || max > MAX_COHORT || min > max {
+            return Err(ParametersError::Cohort { min, max });
+        }
+        for segment in layout.segments() {
+            if segment.max_element() < u64::from(max) {
+                return Err(ParametersError::SegmentTooNarrow {
+                    name: segment.name().into(),
+                    bits: segment.bits(),
+                    cohort: max,
+                });
+            }
+        }
+        Ok(Self {
+            threat_model,
+            graph,
+            cohort,
+            layout,
+        })
+    }
+
+    /// What the server is trusted with.
+    #[must_use]
+    pub const fn threat_model(&self) -> ThreatModel {
+        self.threat_model
+    }
+
+    /// The kind of graph.
+    #[must_use]
+    pub const fn graph(&self) -> GraphKind {
+        self.graph
+    }
+
+    /// The smallest and largest number of clients in the roster.
+    #[must_use]
+    pub const fn cohort(&self) -> &RangeInclusive<u32> {
+        &self.cohort
+    }
+
+    /// The shape of the vectors.
+    #[must_use]
+    pub const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The canonical encoding: it is hashed into the session id and sent to clients.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let threat_model = match self.threat_model {
+            ThreatModel::HonestButCurious => 1,
+        };
+        let graph = match self.graph {
+            GraphKind::Complete => 1,
+        };
+        let mut out = Vec::from([SUITE, threat_model, graph]);
+        put_u32(&mut out, *self.cohort.start());
+        put_u32(&mut out, *self.cohort.end());
+        put_len(&mut out, self.layout.segments().len());
+        for segment in self.layout.segments() {
+            put_len(&mut out, segment.name().len());
+            out.extend_from_slice(segment.name().as_bytes());
+            put_u32(&mut out, segment.len());
+            out.push(segment.bits());
+        }
+        out
+    }
+
+    /// Reads the canonical encoding.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not the encoding of valid parameters. A suite, threat model or graph
+    /// kind that this crate does not know is out of range.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let mut known = |what, max| {
+            let value = reader.u8(what)?;
+            if (1..=max).contains(&value) {
+                return Ok(value);
+            }
+            Err(DecodeError::OutOfRange {
+                what,
+                value: value.into(),
+                min: 1,
+                max: max.into(),
+            })
+        };
+        known("suite", SUITE)?;
+        known("threat model", 1)?;
+        known("graph kind", 1)?;
+        let min = reader.u32("smallest cohort")?;
+        let max = reader.u32("largest cohort")?;
+        let count = reader.count("number of segments", 1, to_u32(Layout::MAX_SEGMENTS))?;
+        let mut segments = Vec::new();
+        for _ in 0..count {
+            let max = to_u32(Segment::MAX_NAME_LEN);
+            let len = reader.count("length of a segment's name", 1, max)?;
+            let name = reader.bytes("segment's name", len as usize)?;
+            let name = core::str::from_utf8(name).map_err(|_| DecodeError::NotText {
+                what: "segment's name",
+            })?;
+            let len = reader.u32("segment's length")?;
+            let bits = reader.u8("segment's bits")?;
+            segments.push(Segment::new(name, len, bits).map_err(DecodeError::Parameters)?);
+        }
+        reader.finish()?;
+        let layout = Layout::new(segments).map_err(DecodeError::Parameters)?;
+        Self::new(
+            ThreatModel::HonestButCurious,
+            GraphKind::Complete,
+            min..=max,
+            layout,
+        )
+        .map_err(DecodeError::Parameters)
+    }
+}
+
+/// The threshold of a complete graph with a server that follows the protocol: t = max(A + 1, 2),
+/// where A bounds the corrupt clients in the roster. `max_dropped` clients may be lost after the
+/// roster and the round still ends: the owner of a secret holds no share of it, so t ≤ S − 1 with
+/// S survivors.
+///
+/// # Errors
+///
+/// When the cohort is too small or no threshold satisfies both bounds.
+pub fn choose_threshold(
+    cohort: u32,
+    max_corrupt: u32,
+    max_dropped: u32,
+) -> Result<u32, ParametersError> {
+    if !(MIN_COHORT..=MAX_COHORT).contains(&cohort) {
+        return Err(ParametersError::Cohort {
+            min: cohort,
+            max: cohort,
+        });
+    }
+    let threshold = max_corrupt.saturating_add(1).max(2);
+    let largest = cohort.saturating_sub(max_dropped).saturating_sub(1);
+    if threshold > largest {
+        return Err(ParametersError::Infeasible {
+            cohort,
+            max_corrupt,
+            max_dropped,
+        });
+    }
+    Ok(threshold)
+}
+
+/// What a client itself insists on, whatever the server says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Bound on corrupt clients in one roster (A): the threshold must be above it.
+    pub max_corrupt: u32,
+    /// Smallest roster that this client takes part in.
+    pub min_cohort: u32,
+    /// Smallest set of clients whose sum this client helps to open.
+    pub min_survivors: u32,
+}
+
+impl Policy {
+    /// The smallest threshold that this policy allows on a complete graph.
+    #[must_use]
+    pub fn min_threshold(&self) -> u32 {
+        self.max_corrupt.saturating_add(1).max(2)
+    }
+}
+
+impl Default for Policy {
+    /// Floors of three: nobody's input can be read off the sum by one other client.
+    fn default() -> Self {
+        Self {
+            max_corrupt: 1,
+            min_cohort: MIN_COHORT,
+            min_survivors: MIN_COHORT,
+        }
+    }
+}
+
+/// Why parameters are not valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParametersError {
+    /// The cohort's bounds are out of order or out of range.
+    Cohort {
+        /// The smallest cohort asked for.
+        min: u32,
+        /// The largest cohort asked for.
+        max: u32,
+    },
+    /// No threshold is above the corrupt clients and within the survivors.
+    Infeasible {
+        /// Clients in the roster.
+        cohort: u32,
+        /// Bound on corrupt clients.
+        max_corrupt: u32,
+        /// Bound on clients lost after the roster.
+        max_dropped: u32,
+    },
+    /// A segment's name is empty or too long.
+    SegmentName {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// A segment's bits are not within 1..=64.
+    SegmentBits {
+        /// The segment.
+        name: String,
+        /// The bits asked for.
+        bits: u8,
+    },
+    /// A segment without elements.
+    SegmentEmpty {
+        /// The segment.
+        name: String,
+    },
+    /// A segment's mask would need 2^32 blocks of keystream or more.
+    KeystreamExhausted {
+        /// The segment.
+        name: String,
+        /// Its length.
+        len: u32,
+        /// Its bits.
+        bits: u8,
+    },
+    /// No segment, or too many.
+    SegmentCount {
+        /// How many.
+        count: usize,
+    },
+    /// Two segments of one name.
+    DuplicateSegment {
+        /// The name.
+        name: String,
+    },
+    /// A segment whose sum would wrap around even if everybody submitted ones.
+    SegmentTooNarrow {
+        /// The segment.
+        name: String,
+        /// Its bits.
+        bits: u8,
+        /// The largest cohort.
+        cohort: u32,
+    },
+}
+
+impl fmt::Display for ParametersError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cohort { min, max } => write!(
+                f,
+                "a cohort of {min} to {max} clients: the bounds must be in order and within \
+                 {MIN_COHORT} to {MAX_COHORT}"
+            ),
+            Self::Infeasible {
+                cohort,
+                max_corrupt,
+                max_dropped,
+            } => write!(
+                f,
+                "no threshold for {cohort} clients, {max_corrupt} corrupt and {max_dropped} lost: \
+                 max(corrupt + 1, 2) must be at most clients − lost − 1; enlarge the cohort or \
+                 lower one of the bounds"
+            ),
+            Self::SegmentName { len } => write!(
+                f,
+                "a segment's name has {len} bytes, allowed are 1 to {}",
+                Segment::MAX_NAME_LEN
+            ),
+            Self::SegmentBits { name, bits } => {
+                write!(f, "segment {name:?} has {bits} bits, allowed are 1 to 64")
+            }
+            Self::SegmentEmpty { name } => write!(f, "segment {name:?} has no elements"),
+            Self::KeystreamExhausted { name, len, bits } => write!(
+                f,
+                "segment {name:?} of {len} elements of {bits} bits needs 2^32 blocks of keystream \
+                 or more; split it"
+            ),
+            Self::SegmentCount { count } => write!(
+                f,
+                "a layout of {count} segments, allowed are 1 to {}",
+                Layout::MAX_SEGMENTS
+            ),
+            Self::DuplicateSegment { name } => write!(f, "two segments are named {name:?}"),
+            Self::SegmentTooNarrow { name, bits, cohort } => write!(
+                f,
+                "segment {name:?} has {bits} bits: a sum over {cohort} clients could wrap around \
+                 even if each submitted a one; use more bits or a smaller cohort"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for ParametersError {}

@@ -1,0 +1,252 @@
+//! Every label, hash, key derivation, agreement and seal of the protocol, in one file.
+//!
+//! Labels are length-prefixed and so are the parts after them: two different inputs never give
+//! the same byte string to hash.
+
+use alloc::vec::Vec;
+
+use chacha20poly1305::{
+    AeadInOut, ChaCha20Poly1305, KeyInit,
+    aead::{Buffer, Error as AeadError},
+};
+use curve25519_dalek::{
+    ristretto::{CompressedRistretto, RistrettoPoint},
+    scalar::Scalar,
+    traits::IsIdentity,
+};
+use hkdf::Hkdf;
+use sha2::{Digest, Sha256};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::{
+    id::ClientId,
+    secret::{Key, Seed},
+    session::{RoundId, SessionId},
+};
+
+/// The domain-separation labels. Each stands once and is used for one purpose.
+pub(crate) mod label {
+    pub(crate) const CLIENT_ID: &str = "secagg/v1/client-id";
+    pub(crate) const SESSION_ID: &str = "secagg/v1/session-id";
+    pub(crate) const ROUND_ID: &str = "secagg/v1/round-id";
+    pub(crate) const ADVERT: &str = "secagg/v1/advert";
+    pub(crate) const ROSTER: &str = "secagg/v1/roster";
+    pub(crate) const SELF_MASK_COMMITMENT: &str = "secagg/v1/self-mask-commitment";
+    pub(crate) const MASK_SCALAR: &str = "secagg/v1/mask-scalar";
+    pub(crate) const CHANNEL_SCALAR: &str = "secagg/v1/channel-scalar";
+    pub(crate) const PAIRWISE_MASK: &str = "secagg/v1/pairwise-mask";
+    pub(crate) const SELF_MASK: &str = "secagg/v1/self-mask";
+    pub(crate) const BOX_KEY: &str = "secagg/v1/box-key";
+}
+
+/// Bytes that the seal adds to a plaintext.
+pub(crate) const TAG_LEN: usize = 16;
+
+/// Labelled SHA-256 of a list of parts.
+pub(crate) fn hash(label: &str, parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in core::iter::once(label.as_bytes()).chain(parts.iter().copied()) {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+/// HKDF-SHA256 (RFC 5869): `salt` is what the key is bound to, `parts` say what it is for.
+fn derive<const N: usize>(label: &str, salt: &[u8; 32], secret: &[u8], parts: &[&[u8]]) -> [u8; N] {
+    let mut info = Vec::with_capacity(128);
+    for part in core::iter::once(label.as_bytes()).chain(parts.iter().copied()) {
+        info.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        info.extend_from_slice(part);
+    }
+    let mut out = [0; N];
+    Hkdf::<Sha256>::new(Some(salt), secret)
+        .expand(&info, &mut out)
+        .expect("32 and 64 bytes are within HKDF's limit of 255 hashes");
+    out
+}
+
+/// A public key: a ristretto255 element other than the identity, in its canonical encoding
+/// (RFC 9496).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PublicKey {
+    bytes: [u8; 32],
+    point: RistrettoPoint,
+}
+
+impl PublicKey {
+    /// `None` for bytes that are no canonical element, and for the identity: with the identity
+    /// as a key every agreement would give the same, public secret.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Option<Self> {
+        let point = CompressedRistretto(bytes).decompress()?;
+        (!point.is_identity()).then_some(Self { bytes, point })
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.bytes
+    }
+}
+
+/// A key pair whose scalar is derived from a seed, bound to session and owner.
+#[derive(ZeroizeOnDrop)]
+pub(crate) struct KeyPair {
+    scalar: Scalar,
+    #[zeroize(skip)]
+    public: PublicKey,
+}
+
+impl KeyPair {
+    /// The pair whose seed is shared (s_u of the paper): it makes the pairwise masks.
+    pub(crate) fn mask(seed: &Seed, session: &SessionId, owner: ClientId) -> Self {
+        Self::derive(label::MASK_SCALAR, seed, session, owner)
+    }
+
+    /// The pair that seals the shares. Its seed is never shared: a reconstructed mask seed must
+    /// not open boxes.
+    pub(crate) fn channel(seed: &Seed, session: &SessionId, owner: ClientId) -> Self {
+        Self::derive(label::CHANNEL_SCALAR, seed, session, owner)
+    }
+
+    fn derive(label: &str, seed: &Seed, session: &SessionId, owner: ClientId) -> Self {
+        let mut wide: [u8; 64] = derive(
+            label,
+            session.as_bytes(),
+            seed.as_bytes(),
+            &[owner.as_bytes()],
+        );
+        let scalar = Scalar::from_bytes_mod_order_wide(&wide);
+        wide.zeroize();
+        let point = RistrettoPoint::mul_base(&scalar);
+        Self {
+            scalar,
+            public: PublicKey {
+                bytes: point.compress().to_bytes(),
+                point,
+            },
+        }
+    }
+
+    pub(crate) const fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// The shared point, compressed, with both public keys beside it in the derivation.
+    fn agree(&self, peer: &PublicKey) -> Seed {
+        Seed::from_bytes((peer.point * self.scalar).compress().to_bytes())
+    }
+
+    /// The key of the mask between two clients. Both ends derive the same one: ids and keys
+    /// stand in ascending order of the ids.
+    pub(crate) fn pairwise_mask(
+        &self,
+        round: &RoundId,
+        own: ClientId,
+        peer: ClientId,
+        peer_key: &PublicKey,
+    ) -> Key {
+        let mut ends = [(own, &self.public), (peer, peer_key)];
+        ends.sort_by_key(|end| end.0);
+        let [(low, low_key), (high, high_key)] = ends;
+        Key::from_bytes(derive(
+            label::PAIRWISE_MASK,
+            round.as_bytes(),
+            self.agree(peer_key).as_bytes(),
+            &[
+                low.as_bytes(),
+                high.as_bytes(),
+                low_key.as_bytes(),
+                high_key.as_bytes(),
+            ],
+        ))
+    }
+
+    /// The keys of the box that this client sends to `peer`, and of the box that comes back.
+    pub(crate) fn box_keys(
+        &self,
+        round: &RoundId,
+        own: ClientId,
+        peer: ClientId,
+        peer_key: &PublicKey,
+    ) -> (BoxKey, BoxKey) {
+        let shared = self.agree(peer_key);
+        let (here, there) = ((own, &self.public), (peer, peer_key));
+        (
+            BoxKey::derive(round, here, there, &shared),
+            BoxKey::derive(round, there, here, &shared),
+        )
+    }
+}
+
+/// The key of one box, in one direction, for one plaintext ever: so the nonce may be zero.
+pub(crate) struct BoxKey {
+    key: Key,
+    associated_data: [u8; 64],
+}
+
+impl BoxKey {
+    fn derive(
+        round: &RoundId,
+        (sender, sender_key): (ClientId, &PublicKey),
+        (receiver, receiver_key): (ClientId, &PublicKey),
+        shared: &Seed,
+    ) -> Self {
+        let key = Key::from_bytes(derive(
+            label::BOX_KEY,
+            round.as_bytes(),
+            shared.as_bytes(),
+            &[
+                sender.as_bytes(),
+                receiver.as_bytes(),
+                sender_key.as_bytes(),
+                receiver_key.as_bytes(),
+            ],
+        ));
+        let mut associated_data = [0; 64];
+        let parts = round
+            .as_bytes()
+            .iter()
+            .chain(sender.as_bytes())
+            .chain(receiver.as_bytes());
+        for (to, from) in associated_data.iter_mut().zip(parts) {
+            *to = *from;
+        }
+        Self {
+            key,
+            associated_data,
+        }
+    }
+
+    /// Seals a plaintext in place; `self` is consumed, because the key has one plaintext ever.
+    pub(crate) fn seal(self, buffer: &mut dyn Buffer) {
+        ChaCha20Poly1305::new(self.key.as_bytes().into())
+            .encrypt_in_place(&[0; 12].into(), &self.associated_data, buffer)
+            .expect("a box is far below the cipher's limit of 256 GiB");
+    }
+
+    /// Opens a box in place.
+    pub(crate) fn open(self, buffer: &mut dyn Buffer) -> Result<(), AeadError> {
+        ChaCha20Poly1305::new(self.key.as_bytes().into()).decrypt_in_place(
+            &[0; 12].into(),
+            &self.associated_data,
+            buffer,
+        )
+    }
+}
+
+/// The commitment to a self-mask seed that stands in a client's advert.
+pub(crate) fn self_mask_commitment(session: &SessionId, owner: ClientId, seed: &Seed) -> [u8; 32] {
+    hash(
+        label::SELF_MASK_COMMITMENT,
+        &[session.as_bytes(), owner.as_bytes(), seed.as_bytes()],
+    )
+}
+
+/// The key of a client's self mask (PRG(b_u) of the paper).
+pub(crate) fn self_mask(round: &RoundId, owner: ClientId, seed: &Seed) -> Key {
+    Key::from_bytes(derive(
+        label::SELF_MASK,
+        round.as_bytes(),
+        seed.as_bytes(),
+        &[owner.as_bytes()],
+    ))
+}

@@ -1,0 +1,101 @@
+//! ShareKeys.
+
+use alloc::collections::BTreeMap;
+
+use super::{Abort, CollectMasked, Common, Phase, Rejection, RejectionReason, Tally, prune};
+use crate::{
+    id::ClientId,
+    message::{Roster, ShareKeys},
+};
+
+/// Has fixed the roster; collects the sealed shares.
+#[derive(Debug)]
+pub struct CollectShares {
+    common: Common,
+    shared: BTreeMap<usize, ShareKeys>,
+}
+
+impl CollectShares {
+    pub(super) const fn new(common: Common) -> Self {
+        Self {
+            common,
+            shared: BTreeMap::new(),
+        }
+    }
+
+    /// The roster as this client gets it; `None` for a client that is not in it.
+    #[must_use]
+    pub fn roster_for(&self, client: ClientId) -> Option<&Roster> {
+        self.common.rank(client).map(|_| &self.common.roster)
+    }
+
+    /// Takes a client's sealed shares.
+    ///
+    /// # Errors
+    ///
+    /// When the client is not in the roster or was dropped, sent its shares before, or sent
+    /// another number of boxes than it has neighbours.
+    pub fn receive(&mut self, from: ClientId, shares: ShareKeys) -> Result<(), Rejection> {
+        let rank = self.common.expect(from, |_| true, &self.shared)?;
+        let (expected, found) = (self.common.graph.degree(), shares.boxes.len());
+        if found != expected {
+            let reason = RejectionReason::WrongCount { expected, found };
+            return Err(Rejection {
+                client: from,
+                reason,
+            });
+        }
+        self.shared.insert(rank, shares);
+        Ok(())
+    }
+
+    /// A client is gone. Nobody masks with it then, so losing it here costs nothing later.
+    pub fn drop_client(&mut self, client: ClientId) {
+        if let Some(rank) = self.common.rank(client) {
+            self.shared.remove(&rank);
+            self.common.lost.entry(client).or_insert(Phase::ShareKeys);
+        }
+    }
+
+    /// How many clients have shared their keys.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let Common { lost, roster, .. } = &self.common;
+        let missing = roster
+            .clients()
+            .enumerate()
+            .filter(|(rank, id)| !self.shared.contains_key(rank) && !lost.contains_key(id))
+            .map(|(_, id)| id)
+            .collect();
+        Tally {
+            have: self.shared.len(),
+            missing,
+            needed: self.common.threshold() + 1,
+        }
+    }
+
+    /// Fixes U2: the clients that have shared their keys, without those that have fewer
+    /// neighbours in it than the threshold.
+    ///
+    /// # Errors
+    ///
+    /// When too few clients are left.
+    pub fn close(self) -> Result<CollectMasked, Abort> {
+        let Self {
+            mut common,
+            mut shared,
+        } = self;
+        let needed = common.threshold() + 1;
+        prune(&mut shared, &common.graph, common.threshold());
+        let have = shared.len();
+        if have < needed {
+            return Err(Abort::TooFewClients {
+                phase: Phase::ShareKeys,
+                have,
+                needed,
+            });
+        }
+        common.lose_all_but(&shared, Phase::ShareKeys);
+        Ok(CollectMasked::new(common, shared))
+    }
+}

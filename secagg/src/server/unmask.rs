@@ -1,0 +1,129 @@
+//! Unmask.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use super::{Abort, Common, Outcome, Phase, Rejection, RejectionReason, Tally, recovery};
+use crate::{
+    id::ClientId,
+    message::{Revealed, Survivors, UnmaskShares},
+    set::Set,
+    vector::Vector,
+};
+
+/// Has fixed U3; collects the shares that open the sum.
+#[derive(Debug)]
+pub struct CollectUnmask {
+    pub(super) common: Common,
+    /// U2, over the roster.
+    pub(super) sharers: Set,
+    /// U3, over the roster.
+    pub(super) survivors: Set,
+    /// The holder's rank, and for each owner's rank what it revealed.
+    pub(super) revealed: BTreeMap<usize, BTreeMap<usize, Revealed>>,
+    pub(super) sum: Vector,
+}
+
+impl CollectUnmask {
+    pub(super) const fn new(common: Common, sharers: Set, survivors: Set, sum: Vector) -> Self {
+        Self {
+            common,
+            sharers,
+            survivors,
+            revealed: BTreeMap::new(),
+            sum,
+        }
+    }
+
+    /// The survivor set, the same for everybody.
+    #[must_use]
+    pub fn survivors(&self) -> Survivors {
+        Survivors {
+            set: self.survivors.clone(),
+        }
+    }
+
+    /// The clients in the survivor set, ascending: those that are asked for shares.
+    #[must_use]
+    pub fn clients(&self) -> Vec<ClientId> {
+        self.common.ids(self.survivors.iter())
+    }
+
+    /// Takes the shares that a survivor reveals.
+    ///
+    /// # Errors
+    ///
+    /// When the client is no survivor or was dropped, answered before, or revealed another number
+    /// or kind of shares than is due.
+    pub fn receive(&mut self, from: ClientId, shares: UnmaskShares) -> Result<(), Rejection> {
+        let due = |rank| self.survivors.contains(rank);
+        let holder = self.common.expect(from, due, &self.revealed)?;
+        let reject = |reason| Rejection {
+            client: from,
+            reason,
+        };
+        let graph = &self.common.graph;
+        let owners: Vec<usize> = graph
+            .neighbours(holder)
+            .filter(|rank| self.sharers.contains(*rank))
+            .collect();
+        let (expected, found) = (owners.len(), shares.shares.len());
+        if found != expected {
+            return Err(reject(RejectionReason::WrongCount { expected, found }));
+        }
+        let revealed: BTreeMap<usize, Revealed> = owners.into_iter().zip(shares.shares).collect();
+        let wrong = revealed.iter().find(|(owner, share)| match share {
+            Revealed::Nothing => false,
+            Revealed::SelfMask(_) => !self.survivors.contains(**owner),
+            Revealed::MaskSeed(_) => self.survivors.contains(**owner),
+        });
+        if let Some((owner, _)) = wrong {
+            let owner = self.common.id(*owner);
+            return Err(reject(RejectionReason::WrongShare { owner }));
+        }
+        self.revealed.insert(holder, revealed);
+        Ok(())
+    }
+
+    /// A client is gone. Its vector stays in the sum; its shares are missing.
+    pub fn drop_client(&mut self, client: ClientId) {
+        let pending = |rank: &usize| !self.revealed.contains_key(rank);
+        if self.common.rank(client).as_ref().is_some_and(pending) {
+            self.common.lost.entry(client).or_insert(Phase::Unmask);
+        }
+    }
+
+    /// How many survivors have answered.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let missing = self
+            .survivors
+            .iter()
+            .filter(|rank| !self.revealed.contains_key(rank));
+        let missing = self.common.ids(missing).into_iter();
+        let missing = missing
+            .filter(|id| !self.common.lost.contains_key(id))
+            .collect();
+        Tally {
+            have: self.revealed.len(),
+            missing,
+            needed: self.common.threshold(),
+        }
+    }
+
+    /// Reconstructs the seeds, checks each against its commitment, and takes the masks off.
+    ///
+    /// # Errors
+    ///
+    /// When too few shares were revealed, or shares do not give what their dealer committed to.
+    pub fn close(self) -> Result<Outcome, Abort> {
+        let Tally { have, needed, .. } = self.tally();
+        if have < needed {
+            return Err(Abort::TooFewClients {
+                phase: Phase::Unmask,
+                have,
+                needed,
+            });
+        }
+        recovery::recover(self)
+    }
+}

@@ -1,0 +1,355 @@
+//! The inner loops over a segment's words: packing, and adding what is packed. The layout is
+//! described in `vector.rs`.
+#![allow(
+    clippy::indexing_slicing,
+    reason = "the loops run over arrays of constant size, with positions below it"
+)]
+
+use alloc::vec::Vec;
+
+/// Elements of a vertically packed group.
+pub(crate) const GROUP: usize = 512;
+
+/// Segments of up to this many bits are packed vertically.
+pub(crate) const MAX_VERTICAL_BITS: u8 = 24;
+
+/// 32-bit words of a row.
+const ROW: usize = 16;
+
+/// Bytes of a row: one block of `ChaCha20` keystream.
+pub(crate) const ROW_BYTES: usize = 4 * ROW;
+
+/// Whether a mask is put on or taken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// Added.
+    Plus,
+    /// Subtracted.
+    Minus,
+}
+
+/// Calls a function that is generic over the bits with the bits as a constant, so that every
+/// shift is an immediate.
+macro_rules! with_constant_bits {
+    ($bits:expr, $call:ident($($argument:expr),*)) => {
+        with_constant_bits!(@ $bits, $call, ($($argument),*),
+            1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24)
+    };
+    (@ $bits:expr, $call:ident, $arguments:tt, $($constant:literal)*) => {
+        match $bits {
+            $($constant => with_constant_bits!(@call $call $constant $arguments),)*
+            other => unreachable!("{other} bits are not packed vertically"),
+        }
+    };
+    (@call $call:ident $constant:literal ($($argument:expr),*)) => {
+        $call::<$constant>($($argument),*)
+    };
+}
+
+/// Appends the packed bits of a narrow segment.
+pub(crate) fn pack_narrow(words: &[u32], bits: u8, out: &mut Vec<u8>) {
+    let mut tail = words;
+    if bits <= MAX_VERTICAL_BITS {
+        let (groups, rest) = words.as_chunks::<GROUP>();
+        for group in groups {
+            with_constant_bits!(bits, pack_group(group, out));
+        }
+        tail = rest;
+    }
+    pack_horizontal(tail.iter().map(|word| u64::from(*word)), bits, out);
+}
+
+/// Appends the packed bits of a wide segment.
+pub(crate) fn pack_wide(words: &[u64], bits: u8, out: &mut Vec<u8>) {
+    pack_horizontal(words.iter().copied(), bits, out);
+}
+
+/// Adds a packed narrow segment to its words, wrapping in the word.
+pub(crate) fn add_packed_narrow(words: &mut [u32], bits: u8, packed: &[u8]) {
+    let (mut tail, mut tail_bytes) = (words, packed);
+    if bits <= MAX_VERTICAL_BITS {
+        let (groups, rest) = tail.as_chunks_mut::<GROUP>();
+        let split = (groups.len() * ROW_BYTES * usize::from(bits)).min(packed.len());
+        let (bytes, rest_bytes) = packed.split_at(split);
+        with_constant_bits!(bits, add_groups(groups, bytes, Sign::Plus));
+        (tail, tail_bytes) = (rest, rest_bytes);
+    }
+    let mut bits_left = Horizontal::new(tail_bytes, bits);
+    for word in tail {
+        *word = word.wrapping_add(narrow(bits_left.next()));
+    }
+}
+
+/// Adds a packed wide segment to its words, wrapping in the word.
+pub(crate) fn add_packed_wide(words: &mut [u64], bits: u8, packed: &[u8]) {
+    let mut bits_left = Horizontal::new(packed, bits);
+    for word in words {
+        *word = word.wrapping_add(bits_left.next());
+    }
+}
+
+/// Adds or subtracts whole groups of vertically packed keystream; `words` may end within the
+/// last group.
+pub(crate) fn mask_vertical(words: &mut [u32], bits: u8, keystream: &[u8], sign: Sign) {
+    let (groups, tail) = words.as_chunks_mut::<GROUP>();
+    let group_bytes = ROW_BYTES * usize::from(bits);
+    let (bytes, rest) = keystream.split_at((groups.len() * group_bytes).min(keystream.len()));
+    with_constant_bits!(bits, add_groups(groups, bytes, sign));
+    if !tail.is_empty() {
+        let mut last = [[0; GROUP]];
+        last[0][..tail.len()].copy_from_slice(tail);
+        with_constant_bits!(bits, add_groups(&mut last, rest, sign));
+        tail.copy_from_slice(&last[0][..tail.len()]);
+    }
+}
+
+/// Adds or subtracts one 32-bit word of keystream an element.
+pub(crate) fn mask_narrow(words: &mut [u32], keystream: &[u8], sign: Sign) {
+    let masks = keystream
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|bytes| u32::from_le_bytes(*bytes));
+    match sign {
+        Sign::Plus => words
+            .iter_mut()
+            .zip(masks)
+            .for_each(|(w, m)| *w = w.wrapping_add(m)),
+        Sign::Minus => words
+            .iter_mut()
+            .zip(masks)
+            .for_each(|(w, m)| *w = w.wrapping_sub(m)),
+    }
+}
+
+/// Adds or subtracts one 64-bit word of keystream an element.
+pub(crate) fn mask_wide(words: &mut [u64], keystream: &[u8], sign: Sign) {
+    let masks = keystream
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|bytes| u64::from_le_bytes(*bytes));
+    match sign {
+        Sign::Plus => words
+            .iter_mut()
+            .zip(masks)
+            .for_each(|(w, m)| *w = w.wrapping_add(m)),
+        Sign::Minus => words
+            .iter_mut()
+            .zip(masks)
+            .for_each(|(w, m)| *w = w.wrapping_sub(m)),
+    }
+}
+
+/// An element of a narrow segment as its word.
+pub(crate) fn narrow(element: u64) -> u32 {
+    u32::try_from(element).expect("an element of a narrow segment has at most 32 bits")
+}
+
+fn add_groups<const B: usize>(groups: &mut [[u32; GROUP]], packed: &[u8], sign: Sign) {
+    for (group, bytes) in groups.iter_mut().zip(packed.chunks_exact(ROW_BYTES * B)) {
+        let mut rows = [[0; ROW]; B];
+        for (row, bytes) in rows.iter_mut().zip(bytes.as_chunks::<ROW_BYTES>().0) {
+            for (word, bytes) in row.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                *word = u32::from_le_bytes(*bytes);
+            }
+        }
+        match sign {
+            Sign::Plus => add_group::<B>(group, &rows, u32::wrapping_add),
+            Sign::Minus => add_group::<B>(group, &rows, u32::wrapping_sub),
+        }
+    }
+}
+
+#[inline(always)]
+fn add_group<const B: usize>(
+    group: &mut [u32; GROUP],
+    rows: &[[u32; ROW]; B],
+    add: impl Fn(u32, u32) -> u32,
+) {
+    let mask = u32::MAX >> (32 - B);
+    for (position, elements) in group.as_chunks_mut::<ROW>().0.iter_mut().enumerate() {
+        let (row, shift) = (position * B / 32, position * B % 32);
+        // An element may straddle two rows; the bits of the second are masked away when not.
+        let next = if shift + B > 32 { row + 1 } else { row };
+        let carry = if shift + B > 32 { 32 - shift } else { 0 };
+        for lane in 0..ROW {
+            let low = rows[row][lane] >> shift;
+            let high = if carry > 0 {
+                rows[next][lane] << carry
+            } else {
+                0
+            };
+            elements[lane] = add(elements[lane], (low | high) & mask);
+        }
+    }
+}
+
+fn pack_group<const B: usize>(group: &[u32; GROUP], out: &mut Vec<u8>) {
+    let mut rows = [[0_u32; ROW]; B];
+    for (position, elements) in group.as_chunks::<ROW>().0.iter().enumerate() {
+        let (row, shift) = (position * B / 32, position * B % 32);
+        for lane in 0..ROW {
+            rows[row][lane] |= elements[lane] << shift;
+            if shift + B > 32 {
+                rows[row + 1][lane] |= elements[lane] >> (32 - shift);
+            }
+        }
+    }
+    out.extend(rows.iter().flatten().flat_map(|word| word.to_le_bytes()));
+}
+
+/// Packs elements one after another from the lowest bit up, padded with zeros to a whole byte.
+fn pack_horizontal(elements: impl Iterator<Item = u64>, bits: u8, out: &mut Vec<u8>) {
+    let mut pending = 0_u128;
+    let mut pending_bits = 0;
+    for element in elements {
+        pending |= u128::from(element) << pending_bits;
+        pending_bits += u32::from(bits);
+        while pending_bits >= 8 {
+            out.push((pending & 0xff) as u8);
+            pending >>= 8;
+            pending_bits -= 8;
+        }
+    }
+    if pending_bits > 0 {
+        out.push((pending & 0xff) as u8);
+    }
+}
+
+/// Takes elements off horizontally packed bytes; past the end it gives zeros.
+struct Horizontal<'a> {
+    bytes: core::slice::Iter<'a, u8>,
+    bits: u32,
+    pending: u128,
+    pending_bits: u32,
+}
+
+impl<'a> Horizontal<'a> {
+    fn new(bytes: &'a [u8], bits: u8) -> Self {
+        Self {
+            bytes: bytes.iter(),
+            bits: bits.into(),
+            pending: 0,
+            pending_bits: 0,
+        }
+    }
+
+    fn next(&mut self) -> u64 {
+        while self.pending_bits < self.bits {
+            let byte = self.bytes.next().copied().unwrap_or(0);
+            self.pending |= u128::from(byte) << self.pending_bits;
+            self.pending_bits += 8;
+        }
+        let mask = u64::MAX >> (64 - self.bits);
+        let [low, _] = halves(self.pending);
+        let element = low & mask;
+        self.pending >>= self.bits;
+        self.pending_bits -= self.bits;
+        element
+    }
+}
+
+/// The low and the high 64 bits.
+fn halves(value: u128) -> [u64; 2] {
+    let bytes = value.to_le_bytes();
+    let (words, _) = bytes.as_chunks::<8>();
+    [u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])]
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The layout by its definition, one bit at a time.
+    fn reference_bit(
+        words: &[u32],
+        bits: usize,
+        packed: &[u8],
+        element: usize,
+        bit: usize,
+    ) -> bool {
+        let (group, within) = (element / GROUP, element % GROUP);
+        let whole_groups = if bits <= 24 { words.len() / GROUP } else { 0 };
+        let position = if group < whole_groups {
+            let (row, column) = (within / 16, within % 16);
+            let string = row * bits + bit;
+            let (word, word_bit) = (string / 32, string % 32);
+            group * bits * 512 + (word * 16 + column) * 32 + word_bit
+        } else {
+            element * bits + bit
+        };
+        packed[position / 8] >> (position % 8) & 1 == 1
+    }
+
+    #[test]
+    fn narrow_packing_is_the_layout_and_adding_undoes_it() {
+        for bits in 1..=32_u8 {
+            for len in [1, 15, 511, 512, 513, 1_300] {
+                let mask = u32::MAX >> (32 - bits);
+                let words: Vec<u32> = (0..len)
+                    .map(|i: u32| i.wrapping_mul(0x9e37_79b9).rotate_left(i % 31) & mask)
+                    .collect();
+                let mut packed = Vec::new();
+                pack_narrow(&words, bits, &mut packed);
+                assert_eq!(packed.len(), (words.len() * usize::from(bits)).div_ceil(8));
+                for (element, word) in words.iter().enumerate() {
+                    for bit in 0..usize::from(bits) {
+                        let expected = word >> bit & 1 == 1;
+                        let found = reference_bit(&words, bits.into(), &packed, element, bit);
+                        assert_eq!(found, expected, "{bits} bits, element {element}, bit {bit}");
+                    }
+                }
+                let mut sum = vec![5; words.len()];
+                add_packed_narrow(&mut sum, bits, &packed);
+                let expected: Vec<u32> = words.iter().map(|word| word.wrapping_add(5)).collect();
+                assert_eq!(sum, expected);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn wide_packing_round_trips(bits in 33_u8..=64, words: Vec<u64>) {
+            let mask = u64::MAX >> (64 - bits);
+            let words: Vec<u64> = words.into_iter().map(|word| word & mask).collect();
+            let mut packed = Vec::new();
+            pack_wide(&words, bits, &mut packed);
+            prop_assert_eq!(packed.len(), (words.len() * usize::from(bits)).div_ceil(8));
+            let mut sum = vec![0; words.len()];
+            add_packed_wide(&mut sum, bits, &packed);
+            prop_assert_eq!(sum, words);
+        }
+
+        #[test]
+        fn masking_and_unmasking_are_inverse_and_follow_the_layout(
+            bits in 1_u8..=24, len in 1_usize..1_200, keystream in any::<[u8; 32]>(),
+        ) {
+            let groups = len.div_ceil(GROUP);
+            let stream: Vec<u8> = keystream
+                .iter()
+                .copied()
+                .cycle()
+                .enumerate()
+                .map(|(i, byte)| byte.wrapping_add(u8::try_from(i / 32 % 251).unwrap()))
+                .take(groups * ROW_BYTES * usize::from(bits))
+                .collect();
+            let mut words = vec![0; len];
+            mask_vertical(&mut words, bits, &stream, Sign::Plus);
+            // Whole groups of keystream have the layout of packed whole groups.
+            let whole = vec![0; groups * GROUP];
+            for (element, word) in words.iter().enumerate() {
+                for bit in 0..usize::from(bits) {
+                    let expected = reference_bit(&whole, bits.into(), &stream, element, bit);
+                    prop_assert_eq!(word >> bit & 1 == 1, expected);
+                }
+            }
+            mask_vertical(&mut words, bits, &stream, Sign::Minus);
+            prop_assert_eq!(words, vec![0; len]);
+        }
+    }
+}

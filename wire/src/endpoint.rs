@@ -54,13 +54,17 @@ pub fn transport_config(timeouts: &Timeouts) -> TransportConfig {
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
         .send_window(u64::from(CONNECTION_WINDOW))
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
-        .max_concurrent_uni_streams(VarInt::from_u32(4))
+        .max_concurrent_uni_streams(VarInt::from_u32(MAX_TRANSFERS))
         .datagram_receive_buffer_size(None);
     config
 }
 
 /// What a receiver buffers for one stream at most, in bytes.
 pub const STREAM_WINDOW: u32 = 128 << 10;
+
+/// Transfers that the other side may have open at a time. Together they leave a stream's window of
+/// the connection's to the control stream.
+pub const MAX_TRANSFERS: u32 = 3;
 
 /// What either side buffers for one connection at most, in bytes.
 pub const CONNECTION_WINDOW: u32 = 512 << 10;

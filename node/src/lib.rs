@@ -1,1 +1,25 @@
 //! The device: keeps text private, trains a next-word model, submits masked updates.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`text`] | reads messages out of plain files, folders, JSON Lines and LEAF JSON |
+//! | [`store`] | keeps messages encrypted at rest, split into training and held-out |
+//! | [`vocabulary`] | words, their numbers, and messages as numbers |
+//! | [`model`] | the model's description, its weights, and the network itself |
+//! | [`training`] | local training, without any I/O |
+//! | [`evaluation`] | loss and accuracy on held-out text, without any I/O |
+//! | [`generation`] | continues a phrase, suggests next words |
+//! | [`commands`] | what a user types |
+//!
+//! Text never leaves this crate: what leaves a device is a masked update, and the masking is the
+//! `secagg` crate's. Only `model/cifg_lstm.rs` names the network's layers.
+
+pub mod commands;
+pub mod evaluation;
+pub mod generation;
+pub mod model;
+pub mod progress;
+pub mod store;
+pub mod text;
+pub mod training;
+pub mod vocabulary;

@@ -1,0 +1,79 @@
+//! What a user types: one module a command.
+
+mod add;
+mod eval;
+mod generate;
+mod init_model;
+mod model_source;
+mod train_pooled;
+
+use std::num::NonZeroU16;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The most words of a message that commands read, as rounds do by default.
+pub const MAX_WORDS: usize = 29;
+
+/// The device side of private federated training.
+#[derive(Debug, Parser)]
+#[command(name = "secagg-node", version)]
+struct Arguments {
+    /// Threads for training and evaluation; more than one only where one node has the machine to
+    /// itself.
+    #[arg(long, global = true, default_value = "1", value_name = "N")]
+    threads: NonZeroU16,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a model from public text: its description, vocabulary and initial weights.
+    InitModel(init_model::Arguments),
+    /// Add text to this node; it is kept encrypted and never leaves it.
+    Add(add::Arguments),
+    /// Evaluate weights on held-out text.
+    Eval(eval::Arguments),
+    /// Continue a phrase, and suggest the next word.
+    Generate(generate::Arguments),
+    /// Train on the text of many people at once, to compare federated training with.
+    TrainPooled(train_pooled::Arguments),
+}
+
+/// Runs what the command line says.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    crate::model::set_threads(arguments.threads);
+    let result = match arguments.command {
+        Command::InitModel(arguments) => init_model::run(&arguments),
+        Command::Add(arguments) => add::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
+        Command::Generate(arguments) => generate::run(&arguments),
+        Command::TrainPooled(arguments) => train_pooled::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a value as JSON on standard output.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,272 @@
+//! `train-pooled`: what the same model reaches when all text lies in one place. Federated training
+//! is compared with this; nobody's private text belongs here.
+
+mod report;
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use secagg_learning::{LocalOptimizer, TrainingPlan};
+use zeroize::Zeroizing;
+
+use self::report::{Baseline, EpochFigures, Figures, Report, Run};
+use super::model_source::read_model;
+use super::{MAX_WORDS, print_json};
+use crate::evaluation::evaluate;
+use crate::model::{INITIAL_FILE, Model, ModelFiles, Weights};
+use crate::progress::Progress;
+use crate::store::HELD_OUT_EVERY;
+use crate::text::{self, Format};
+use crate::training::{Trainer, TrainingError, TrainingProgress};
+use crate::vocabulary::TokenizedText;
+
+/// The rates that `--grid` tries with stochastic gradient descent.
+const SGD_RATES: [f32; 3] = [0.3, 1.0, 3.0];
+/// The rates that `--grid` tries with Adam.
+const ADAM_RATES: [f32; 3] = [0.001, 0.002, 0.005];
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The model's folder; training starts from its initial weights.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Files or folders with messages to train on.
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    train: Vec<PathBuf>,
+    /// Files or folders with messages to evaluate on. Without them, every tenth message of each
+    /// training file is held out, as nodes do.
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    validation: Vec<PathBuf>,
+    /// How messages lie in the files.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// The most epochs of a run.
+    #[arg(long, default_value_t = 5)]
+    epochs: u32,
+    /// Messages a batch.
+    #[arg(long, default_value_t = 16)]
+    batch: u32,
+    /// Longer gradients (L2 norm over all parameters) are shortened to this.
+    #[arg(long, default_value_t = 5.0)]
+    gradient_clip: f32,
+    /// Try both optimisers with several rates, and report the best.
+    #[arg(long, conflicts_with_all = ["optimizer", "rate"])]
+    grid: bool,
+    /// The optimiser of a single run.
+    #[arg(long, value_enum, default_value = "adam")]
+    optimizer: OptimizerName,
+    /// The rate of a single run [default: 0.002 for Adam, 1 for SGD].
+    #[arg(long)]
+    rate: Option<f32>,
+    /// End a run after so many epochs in which neither validation loss nor top-1 improved; 0 for
+    /// never.
+    #[arg(long, default_value_t = 2)]
+    patience: usize,
+    /// End after about so many seconds, shared evenly among the runs; an epoch that is cut off
+    /// does not count.
+    #[arg(long, value_name = "SECONDS")]
+    budget_seconds: Option<u32>,
+    /// Fixes the order of the messages.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write the weights with the best validation top-1 (safetensors).
+    #[arg(long, value_name = "FILE")]
+    weights_out: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum OptimizerName {
+    Sgd,
+    Adam,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let files = read_model(&arguments.model)?;
+    let initial = files.read_weights(&arguments.model.join(INITIAL_FILE))?;
+    let (training, validation) = read_texts(arguments, &files)?;
+    ensure!(!training.is_empty(), "there is no message to train on");
+    ensure!(
+        !validation.is_empty(),
+        "there is no message to evaluate on: give --validation, or ten messages to train on"
+    );
+    let (token, _) = training
+        .most_frequent_target()
+        .context("there is no text")?;
+    let baseline = Baseline {
+        token: files.vocabulary.word(token).unwrap_or_default().to_owned(),
+        top1: validation.count(token) as f64 / validation.targets() as f64,
+    };
+    let mut model = Model::new(&files.description, &initial)?;
+    let mut report = Report {
+        parameters: files.description.parameters(),
+        training_messages: training.len(),
+        validation_messages: validation.len(),
+        baseline,
+        initial: Figures::from(&evaluate(&model, &validation)),
+        runs: Vec::new(),
+        best: None,
+    };
+    let grid = grid(arguments);
+    let mut budget = arguments
+        .budget_seconds
+        .map(|seconds| Duration::from_secs(seconds.into()));
+    let mut best: Option<(f64, Weights)> = None;
+    for (index, &optimizer) in grid.iter().enumerate() {
+        let started = Instant::now();
+        let left = u32::try_from(grid.len() - index).unwrap_or(u32::MAX);
+        let deadline = budget.map(|budget| started + budget / left);
+        model.load_flat(initial.values())?;
+        let pooled = Pooled {
+            arguments,
+            training: &training,
+            validation: &validation,
+            deadline,
+        };
+        report.runs.push(pooled.run(&model, optimizer, &mut best)?);
+        budget = budget.map(|budget| budget.saturating_sub(started.elapsed()));
+    }
+    report.choose_best();
+    if let (Some(path), Some((_, weights))) = (&arguments.weights_out, &best) {
+        std::fs::write(path, weights.to_safetensors())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if arguments.json {
+        return print_json(&report);
+    }
+    report.print();
+    Ok(())
+}
+
+/// One run's surroundings.
+struct Pooled<'a> {
+    arguments: &'a Arguments,
+    training: &'a TokenizedText,
+    validation: &'a TokenizedText,
+    deadline: Option<Instant>,
+}
+
+impl Pooled<'_> {
+    /// Trains from the model's present weights; keeps the best weights over all runs in `best`.
+    fn run(
+        &self,
+        model: &Model,
+        optimizer: LocalOptimizer,
+        best: &mut Option<(f64, Weights)>,
+    ) -> anyhow::Result<Run> {
+        let arguments = self.arguments;
+        let plan = TrainingPlan {
+            epochs: arguments.epochs,
+            batch: arguments.batch,
+            optimizer,
+            gradient_clip: arguments.gradient_clip,
+            max_words: u32::try_from(MAX_WORDS)?,
+        };
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&arguments.seed.to_le_bytes());
+        let mut trainer = Trainer::new(model, self.training, &plan, seed)?;
+        let mut run = Run::new(optimizer);
+        for epoch in 1..=arguments.epochs {
+            let started = Instant::now();
+            let label = format!("{}, epoch {epoch} of {}", run.name(), arguments.epochs);
+            let steps = self.training.len().div_ceil(arguments.batch as usize) as u64;
+            let mut progress = Progress::new(&label, steps);
+            let mut show = |now: TrainingProgress| {
+                progress.set((now.step - 1) % steps + 1, || {
+                    format!("loss {:.3}", now.loss)
+                });
+                match self.deadline {
+                    Some(deadline) if Instant::now() >= deadline => ControlFlow::Break(()),
+                    _ => ControlFlow::Continue(()),
+                }
+            };
+            let loss = match trainer.epoch(&mut show) {
+                Ok(loss) => loss,
+                Err(error @ (TrainingError::Stopped | TrainingError::Diverged { .. })) => {
+                    progress.finish(&error.to_string());
+                    run.ended = Some(match error {
+                        TrainingError::Stopped => "the time was up".to_owned(),
+                        error => error.to_string(),
+                    });
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let train_seconds = started.elapsed().as_secs_f64();
+            let evaluation = evaluate(model, self.validation);
+            progress.finish(&format!(
+                "top-1 {:.2} %, perplexity {:.1}",
+                100.0 * evaluation.top1_rate(),
+                evaluation.perplexity()
+            ));
+            if best
+                .as_ref()
+                .is_none_or(|(top1, _)| evaluation.top1_rate() > *top1)
+            {
+                *best = Some((evaluation.top1_rate(), model.to_weights()?));
+            }
+            run.epochs.push(EpochFigures {
+                epoch,
+                train_loss: loss.sum / loss.tokens as f64,
+                train_seconds,
+                milliseconds_a_step: 1000.0 * train_seconds / steps as f64,
+                validation: Figures::from(&evaluation),
+            });
+            if arguments.patience > 0 && run.epochs_without_improvement() >= arguments.patience {
+                run.ended = Some(format!("no improvement in {} epochs", arguments.patience));
+                break;
+            }
+        }
+        Ok(run)
+    }
+}
+
+fn grid(arguments: &Arguments) -> Vec<LocalOptimizer> {
+    if arguments.grid {
+        let sgd = SGD_RATES.map(|rate| LocalOptimizer::Sgd { rate });
+        let adam = ADAM_RATES.map(|rate| LocalOptimizer::Adam { rate });
+        return [adam, sgd].concat();
+    }
+    vec![match arguments.optimizer {
+        OptimizerName::Sgd => LocalOptimizer::Sgd {
+            rate: arguments.rate.unwrap_or(1.0),
+        },
+        OptimizerName::Adam => LocalOptimizer::Adam {
+            rate: arguments.rate.unwrap_or(0.002),
+        },
+    }]
+}
+
+fn read_texts(
+    arguments: &Arguments,
+    files: &ModelFiles,
+) -> anyhow::Result<(TokenizedText, TokenizedText)> {
+    let hold_out = arguments.validation.is_empty();
+    let mut training: Vec<Zeroizing<String>> = Vec::new();
+    let mut validation = Vec::new();
+    for path in &arguments.train {
+        let messages = text::read(path, arguments.format, None)?;
+        for (place, message) in (1_u64..).zip(messages) {
+            let held_out = hold_out && place.is_multiple_of(HELD_OUT_EVERY);
+            if held_out {
+                &mut validation
+            } else {
+                &mut training
+            }
+            .push(message.text);
+        }
+    }
+    for path in &arguments.validation {
+        let messages = text::read(path, arguments.format, None)?;
+        validation.extend(messages.into_iter().map(|message| message.text));
+    }
+    let tokenized = |messages: &[Zeroizing<String>]| {
+        let messages = messages.iter().map(|message| message.as_str());
+        TokenizedText::new(&files.vocabulary, messages, MAX_WORDS)
+    };
+    Ok((tokenized(&training), tokenized(&validation)))
+}

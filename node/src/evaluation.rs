@@ -1,0 +1,206 @@
+//! Loss and accuracy of a model on text that it was not trained on.
+
+use serde::Serialize;
+use tch::{Kind, Tensor};
+
+use crate::model::{Batch, Model};
+use crate::vocabulary::{Token, TokenizedText, UNKNOWN};
+
+/// Sums over all tokens that had to be predicted, each message's end included.
+///
+/// A word outside the vocabulary is a token that no answer gets right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// The sum of −ln p of the right answers, in nats.
+    pub loss_sum: f64,
+    /// How often the right answer was the most probable word.
+    pub top1: u64,
+    /// How often the right answer was among the three most probable words.
+    pub top3: u64,
+    /// How many tokens there were.
+    pub tokens: u64,
+}
+
+impl Evaluation {
+    /// Nats a token; 0 without tokens.
+    #[must_use]
+    pub fn loss(&self) -> f64 {
+        self.share(self.loss_sum)
+    }
+
+    /// e to the loss.
+    #[must_use]
+    pub fn perplexity(&self) -> f64 {
+        self.loss().exp()
+    }
+
+    /// The share of tokens for which the right answer was the most probable word.
+    #[must_use]
+    pub fn top1_rate(&self) -> f64 {
+        self.share(self.top1 as f64)
+    }
+
+    /// The share of tokens for which the right answer was among the three most probable words.
+    #[must_use]
+    pub fn top3_rate(&self) -> f64 {
+        self.share(self.top3 as f64)
+    }
+
+    fn share(&self, sum: f64) -> f64 {
+        if self.tokens == 0 {
+            0.0
+        } else {
+            sum / self.tokens as f64
+        }
+    }
+}
+
+/// Scores that are held at once: 16 MiB of them.
+const SCORES: usize = 1 << 22;
+
+/// Evaluates a model on all messages.
+#[must_use]
+pub fn evaluate(model: &Model, text: &TokenizedText) -> Evaluation {
+    let vocabulary = model.description().sizes().vocabulary as usize;
+    let most_positions = (SCORES / vocabulary).max(1);
+    // Messages of like length together: fewer steps altogether.
+    let mut order: Vec<usize> = (0..text.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(text.message(index).len()));
+    let mut sum = Evaluation::default();
+    let mut pending: Vec<&[Token]> = Vec::new();
+    let mut positions = 0;
+    for index in order {
+        let message = text.message(index);
+        if positions > 0 && positions + message.len() - 1 > most_positions {
+            add_batch(&mut sum, model, &mut pending);
+            pending.clear();
+            positions = 0;
+        }
+        positions += message.len() - 1;
+        pending.push(message);
+    }
+    if !pending.is_empty() {
+        add_batch(&mut sum, model, &mut pending);
+    }
+    sum
+}
+
+fn add_batch(sum: &mut Evaluation, model: &Model, messages: &mut [&[Token]]) {
+    tch::no_grad(|| {
+        let batch = Batch::new(messages);
+        let scores = model.logits(&batch);
+        let targets = batch.targets().unsqueeze(1);
+        let right = scores.gather(1, &targets, false);
+        let losses = scores.logsumexp([1].as_slice(), true) - &right;
+        // The rank of the right answer; among equal scores the earlier word comes first.
+        let words = Tensor::arange(scores.size()[1], (Kind::Int64, scores.device()));
+        let before = scores.gt_tensor(&right).logical_or(
+            &scores
+                .eq_tensor(&right)
+                .logical_and(&words.unsqueeze(0).lt_tensor(&targets)),
+        );
+        let rank = before.sum_dim_intlist([1].as_slice(), false, Kind::Int64);
+        let known = batch.targets().not_equal(i64::from(UNKNOWN));
+        let count_below = |limit: i64| rank.lt(limit).logical_and(&known).sum(Kind::Int64);
+        sum.loss_sum += losses.sum(Kind::Double).double_value(&[]);
+        sum.top1 += count_below(1).int64_value(&[]).unsigned_abs();
+        sum.top3 += count_below(3).int64_value(&[]).unsigned_abs();
+        sum.tokens += batch.targets().numel() as u64;
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ModelDescription, Sizes, Weights};
+    use crate::vocabulary::Vocabulary;
+
+    const WORDS: &str = "a a a a b b b c c d";
+
+    fn model(output_bias: [f32; 8]) -> (Model, Vocabulary) {
+        let sizes = Sizes {
+            vocabulary: 8,
+            embedding: 2,
+            units: 3,
+            output_bias: true,
+        };
+        let description = ModelDescription::cifg_lstm(sizes, 1).unwrap();
+        let mut values = vec![0.0; description.parameters()];
+        let mut offset = 0;
+        for shape in description.shapes() {
+            if shape.name == "output_bias" {
+                values[offset..offset + 8].copy_from_slice(&output_bias);
+            }
+            offset += shape.elements();
+        }
+        let weights = Weights::new(&description, values).unwrap();
+        let vocabulary = Vocabulary::from_text([WORDS], 8).unwrap();
+        (Model::new(&description, &weights).unwrap(), vocabulary)
+    }
+
+    #[test]
+    fn sums_equal_a_computation_by_hand() {
+        // All other weights are zero: the scores are the bias at every position. Probabilities are
+        // 1/16 for <pad> and <begin>, 1/8 for <end>, c and d, 1/4 for a, and so on.
+        let probabilities =
+            [0.0625, 0.03125, 0.0625, 0.125, 0.25, 0.1875, 0.15625, 0.125].map(f64::from);
+        assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        #[expect(clippy::cast_possible_truncation, reason = "32 bits are enough here")]
+        let (model, vocabulary) = model(probabilities.map(|p| p.ln() as f32));
+        let text = TokenizedText::new(&vocabulary, ["a b x", "a c d d"], 3);
+        // Targets: a b <unk> <end>, a c d <end>.
+        let found = evaluate(&model, &text);
+        let expected: f64 = [4, 5, 1, 3, 4, 6, 7, 3]
+            .map(|t: usize| -probabilities[t].ln())
+            .iter()
+            .sum();
+        assert!(
+            (found.loss_sum - expected).abs() < 1e-5,
+            "{} {expected}",
+            found.loss_sum
+        );
+        assert_eq!((found.top1, found.top3, found.tokens), (2, 4, 8));
+        assert!((found.top1_rate() - 0.25).abs() < 1e-12);
+        assert!((found.top3_rate() - 0.5).abs() < 1e-12);
+        assert!((found.perplexity() - (expected / 8.0).exp()).abs() < 1e-4);
+    }
+
+    #[test]
+    fn an_unknown_word_is_never_right_even_when_it_is_predicted() {
+        let mut bias = [0.0; 8];
+        bias[UNKNOWN as usize] = 9.0;
+        let (model, vocabulary) = model(bias);
+        let text = TokenizedText::new(&vocabulary, ["x y z"], 29);
+        let found = evaluate(&model, &text);
+        // The end is fourth: after <unk>, <pad> and <begin>, which are earlier among equals.
+        assert_eq!((found.top1, found.top3, found.tokens), (0, 0, 4));
+    }
+
+    #[test]
+    fn equal_scores_are_not_all_right() {
+        let (model, vocabulary) = model([0.0; 8]);
+        let text = TokenizedText::new(&vocabulary, ["a b c d"], 29);
+        let found = evaluate(&model, &text);
+        assert_eq!((found.top1, found.top3, found.tokens), (0, 0, 5));
+        assert!((found.loss() - 8_f64.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn many_batches_sum_up_to_one() {
+        let (model, vocabulary) = model([0.0, 0.0, 0.0, 1.0, 2.0, 0.5, 0.0, 0.0]);
+        let one = evaluate(&model, &TokenizedText::new(&vocabulary, ["a b c", "b"], 29));
+        let repeated = std::iter::repeat_n(["a b c", "b"], 200_000).flatten();
+        let many = evaluate(&model, &TokenizedText::new(&vocabulary, repeated, 29));
+        assert_eq!(many.tokens, one.tokens * 200_000);
+        assert_eq!(many.top1, one.top1 * 200_000);
+        assert!((many.loss() - one.loss()).abs() < 1e-4);
+    }
+
+    #[test]
+    fn no_text_gives_zeros() {
+        let (model, vocabulary) = model([0.0; 8]);
+        let found = evaluate(&model, &TokenizedText::new(&vocabulary, [], 29));
+        assert_eq!(found, Evaluation::default());
+        assert!(found.loss() == 0.0 && found.top1_rate() == 0.0);
+    }
+}

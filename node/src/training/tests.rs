@@ -1,0 +1,222 @@
+use super::*;
+use crate::evaluation::evaluate;
+use crate::model::{ModelDescription, Sizes, Weights};
+use crate::vocabulary::Vocabulary;
+
+const SEED: [u8; 32] = [9; 32];
+
+const MESSAGES: [&str; 6] = [
+    "see you at the station",
+    "see you at the office",
+    "are you home",
+    "i am home now",
+    "at the station now",
+    "ok",
+];
+
+fn setting() -> (Model, Weights, TokenizedText) {
+    tch::set_num_threads(1);
+    let vocabulary = Vocabulary::from_text(MESSAGES, 64).unwrap();
+    let words = u32::try_from(vocabulary.len()).unwrap();
+    let sizes = Sizes {
+        vocabulary: words,
+        embedding: 8,
+        units: 12,
+        output_bias: true,
+    };
+    let description = ModelDescription::cifg_lstm(sizes, 5).unwrap();
+    let initial = Weights::initial(&description);
+    let text = TokenizedText::new(&vocabulary, MESSAGES, 29);
+    (Model::new(&description, &initial).unwrap(), initial, text)
+}
+
+fn plan(optimizer: LocalOptimizer) -> TrainingPlan {
+    TrainingPlan {
+        epochs: 30,
+        batch: 2,
+        optimizer,
+        gradient_clip: 5.0,
+        max_words: 29,
+    }
+}
+
+fn go_on(_: TrainingProgress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+#[test]
+fn training_lowers_the_loss_with_either_optimiser() {
+    for optimizer in [
+        LocalOptimizer::Sgd { rate: 1.0 },
+        LocalOptimizer::Adam { rate: 0.01 },
+    ] {
+        let (mut model, initial, text) = setting();
+        let before = evaluate(&model, &text);
+        let trained = train(
+            &mut model,
+            initial.values(),
+            &text,
+            &plan(optimizer),
+            SEED,
+            &mut go_on,
+        )
+        .unwrap();
+        let after = evaluate(&model, &text);
+        assert!(
+            after.loss() < before.loss() - 0.3,
+            "{optimizer:?}: {before:?} {after:?}"
+        );
+        assert_eq!(trained.examples, 6);
+        assert_eq!(trained.loss.tokens, 30 * text.targets() as u64);
+        assert!(trained.loss.sum / (trained.loss.tokens as f64) < before.loss());
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_weights_to_the_bit() {
+    let run = |seed| {
+        let (mut model, initial, text) = setting();
+        let plan = plan(LocalOptimizer::Adam { rate: 0.01 });
+        let trained = train(
+            &mut model,
+            initial.values(),
+            &text,
+            &plan,
+            [seed; 32],
+            &mut go_on,
+        )
+        .unwrap();
+        trained
+            .weights
+            .iter()
+            .map(|weight| weight.to_bits())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
+
+#[test]
+fn no_state_is_left_for_the_next_round() {
+    let (mut model, initial, text) = setting();
+    let plan = plan(LocalOptimizer::Adam { rate: 0.01 });
+    let first = train(&mut model, initial.values(), &text, &plan, SEED, &mut go_on).unwrap();
+    let second = train(&mut model, initial.values(), &text, &plan, SEED, &mut go_on).unwrap();
+    assert_eq!(first, second);
+}
+
+#[test]
+fn the_delta_is_the_difference_and_every_tensor_has_one() {
+    let (mut model, initial, text) = setting();
+    let plan = plan(LocalOptimizer::Sgd { rate: 0.5 });
+    let trained = train(&mut model, initial.values(), &text, &plan, SEED, &mut go_on).unwrap();
+    assert_eq!(trained.weights, model.to_flat());
+    let mut offset = 0;
+    for shape in initial.shapes() {
+        let range = offset..offset + shape.elements();
+        offset = range.end;
+        assert!(
+            trained.delta[range].iter().any(|change| *change != 0.0),
+            "{}",
+            shape.name
+        );
+    }
+    for ((new, old), change) in trained
+        .weights
+        .iter()
+        .zip(initial.values())
+        .zip(&trained.delta)
+    {
+        assert_eq!((new - old).to_bits(), change.to_bits());
+    }
+}
+
+#[test]
+fn gradients_are_clipped() {
+    let (mut model, initial, text) = setting();
+    let plan = TrainingPlan {
+        epochs: 1,
+        batch: 6,
+        gradient_clip: 0.001,
+        ..plan(LocalOptimizer::Sgd { rate: 1.0 })
+    };
+    let trained = train(&mut model, initial.values(), &text, &plan, SEED, &mut go_on).unwrap();
+    let norm = trained
+        .delta
+        .iter()
+        .map(|d| f64::from(*d).powi(2))
+        .sum::<f64>()
+        .sqrt();
+    assert!((norm - 0.001).abs() < 1e-5, "{norm}");
+}
+
+#[test]
+fn plan_out_of_range_are_named() {
+    let (mut model, initial, text) = setting();
+    let good = plan(LocalOptimizer::Sgd { rate: 1.0 });
+    for (bad, expected) in [
+        (TrainingPlan { epochs: 0, ..good }, "epochs"),
+        (TrainingPlan { batch: 0, ..good }, "batch"),
+        (
+            TrainingPlan {
+                optimizer: LocalOptimizer::Adam { rate: f32::NAN },
+                ..good
+            },
+            "rate",
+        ),
+        (
+            TrainingPlan {
+                optimizer: LocalOptimizer::Sgd { rate: -1.0 },
+                ..good
+            },
+            "rate",
+        ),
+        (
+            TrainingPlan {
+                gradient_clip: 0.0,
+                ..good
+            },
+            "gradient_clip",
+        ),
+    ] {
+        match train(&mut model, initial.values(), &text, &bad, SEED, &mut go_on) {
+            Err(TrainingError::Setting { field, .. }) => assert_eq!(field, expected),
+            other => panic!("expected a Setting error for {expected}, not {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn no_text_stopping_and_divergence_are_told_apart() {
+    let (mut model, initial, text) = setting();
+    let plan = plan(LocalOptimizer::Sgd { rate: 1.0 });
+    let vocabulary = Vocabulary::from_text(MESSAGES, 64).unwrap();
+    let none = TokenizedText::new(&vocabulary, [], 29);
+    assert_eq!(
+        train(&mut model, initial.values(), &none, &plan, SEED, &mut go_on),
+        Err(TrainingError::NoText)
+    );
+    let mut seen = Vec::new();
+    let mut stop = |now: TrainingProgress| {
+        seen.push((now.step, now.steps));
+        if now.step == 2 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    assert_eq!(
+        train(&mut model, initial.values(), &text, &plan, SEED, &mut stop),
+        Err(TrainingError::Stopped)
+    );
+    assert_eq!(seen, [(1, 90), (2, 90)]);
+    let wild = TrainingPlan {
+        optimizer: LocalOptimizer::Sgd { rate: 1e30 },
+        gradient_clip: 1e9,
+        ..plan
+    };
+    assert!(matches!(
+        train(&mut model, initial.values(), &text, &wild, SEED, &mut go_on),
+        Err(TrainingError::Diverged { .. } | TrainingError::Weights(_))
+    ));
+}

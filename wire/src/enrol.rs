@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use secagg::ClientId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -36,6 +37,12 @@ impl EnrolRequest {
             name,
             signature: key.sign(&signed),
         }
+    }
+
+    /// The id that the identity key stands for.
+    #[must_use]
+    pub fn client_id(&self) -> ClientId {
+        ClientId::from_identity_key(&self.identity_key)
     }
 
     /// Checks that the identity key's owner wants exactly this enrolment: with this token, from the
@@ -103,7 +110,7 @@ messages! {
     pub enum EnrolReply (secagg: secagg) {
         /// The node is registered.
         Enrolled = 0xc1, cap 256, {
-            /// The id that the identity key stands for: the node checks it against its own.
+            /// The bytes of the id that the identity key stands for: the node compares its own.
             client_id: [u8; 16],
             /// The federation's name.
             federation: Name,
@@ -140,7 +147,7 @@ pub enum EnrolRefusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enrolled {
     /// The node's id.
-    pub client_id: [u8; 16],
+    pub client_id: ClientId,
     /// The federation's name.
     pub federation: Name,
 }
@@ -165,10 +172,18 @@ pub async fn enrol(
         EnrolReply::Enrolled {
             client_id,
             federation,
-        } => Ok(Enrolled {
-            client_id,
-            federation,
-        }),
+        } => {
+            // Nobody but the identity key decides a client's id, the coordinator least of all.
+            let own = ClientId::from_identity_key(&key.public());
+            if client_id != *own.as_bytes() {
+                let given = ClientId::from_bytes(client_id);
+                return Err(EnrolError::WrongClientId { own, given });
+            }
+            Ok(Enrolled {
+                client_id: own,
+                federation,
+            })
+        }
         EnrolReply::Refused { reason } => Err(reason.into()),
     }
 }
@@ -179,6 +194,14 @@ pub enum EnrolError {
     /// The coordinator refused.
     #[error("the coordinator refused the enrolment: {0}")]
     Refused(#[from] EnrolRefusal),
+    /// The coordinator registered another id than the identity key's.
+    #[error("the coordinator registered the id {given}, but this identity key's is {own}")]
+    WrongClientId {
+        /// The identity key's.
+        own: ClientId,
+        /// The coordinator's.
+        given: ClientId,
+    },
     /// The connection failed.
     #[error(transparent)]
     Channel(#[from] ChannelError),

@@ -5,6 +5,7 @@
 //!   [`enrol`], for a node that joins with a [`token`]); [`frame`]: how they are delimited.
 //! - [`close`]: why a connection was closed, readable at the other end.
 //! - [`transfer`]: files down, masked vectors up, each on a stream of its own.
+//! - [`plan`]: a round's plan as it travels.
 //! - [`digest`]: what files, plans and models are identified by.
 //! - [`events`] and [`process`]: what both binaries write about themselves and do to their files.
 //!
@@ -21,6 +22,7 @@ pub mod frame;
 pub mod identity;
 pub mod message;
 pub mod phase;
+pub mod plan;
 pub mod process;
 pub mod text;
 pub mod tls;

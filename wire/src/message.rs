@@ -193,12 +193,12 @@ pub struct RoundSummary {
     /// Nodes that were lost after the roster.
     pub lost: u32,
     /// Federated evaluation of the weights that the nodes received this round.
-    pub validation: Option<Validation>,
+    pub validation: Option<ValidationFigures>,
 }
 
 /// Figures over the held-out text of all contributors of a round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Validation {
+pub struct ValidationFigures {
     /// Mean loss in nats a token.
     pub loss: f64,
     /// Share of tokens predicted by the first suggestion.

@@ -86,14 +86,19 @@ impl CollectShares {
             mut shared,
         } = self;
         let needed = common.threshold() + 1;
-        prune(&mut shared, &common.graph, common.threshold());
-        let have = shared.len();
-        if have < needed {
-            return Err(Abort::TooFewClients {
+        let too_few = |have| {
+            Err(Abort::TooFewClients {
                 phase: Phase::ShareKeys,
                 have,
                 needed,
-            });
+            })
+        };
+        if shared.len() < needed {
+            return too_few(shared.len());
+        }
+        prune(&mut shared, &common.graph, common.threshold());
+        if shared.len() < needed {
+            return too_few(shared.len());
         }
         common.lose_all_but(&shared, Phase::ShareKeys);
         Ok(CollectMasked::new(common, shared))

@@ -103,10 +103,12 @@ impl CollectUnmask {
         let missing = missing
             .filter(|id| !self.common.lost.contains_key(id))
             .collect();
+        // The seed of a survivor that answered is held by the others: t shares of it need t + 1
+        // answers.
         Tally {
             have: self.revealed.len(),
             missing,
-            needed: self.common.threshold(),
+            needed: self.common.threshold() + 1,
         }
     }
 

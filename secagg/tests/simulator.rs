@@ -1,0 +1,366 @@
+//! Whole rounds with scripted clients: dropouts, duplicates, reorderings and late messages at
+//! every boundary. The result is the plain sum of the included clients or the named abort.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed unwrap fails the test"
+)]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::{Receive, elements, id, plain_sum, session};
+use proptest::{prelude::*, sample::select};
+use secagg::{
+    ClientId, Policy, Session,
+    server::{Abort, CollectAdverts, Outcome, Phase, Rejection, RejectionReason},
+};
+
+/// The last thing that a client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Last {
+    Nothing,
+    Advert,
+    Shares,
+    Upload,
+    Reveal,
+}
+
+/// What a client does in a round.
+#[derive(Clone, Debug)]
+struct Script {
+    last: Last,
+    /// After its last message the server is told that the client is gone, before the phase of
+    /// that message closes.
+    dropped_at_once: bool,
+    /// The phase whose message it sends twice.
+    duplicates: Option<Phase>,
+    /// The phase whose message arrives after the client was declared gone.
+    late: Option<Phase>,
+    /// Its place in the order of arrival.
+    order: u64,
+}
+
+impl Script {
+    const fn faithful(order: u64) -> Self {
+        Self {
+            last: Last::Reveal,
+            dropped_at_once: false,
+            duplicates: None,
+            late: None,
+            order,
+        }
+    }
+
+    /// Whether the client's message of this phase arrives in time.
+    fn sends(&self, phase: Phase) -> bool {
+        let reached = match phase {
+            Phase::AdvertiseKeys => Last::Advert,
+            Phase::ShareKeys => Last::Shares,
+            Phase::MaskedInput => Last::Upload,
+            _ => Last::Reveal,
+        };
+        // A late client is out from that phase on.
+        self.last >= reached && self.late.is_none_or(|late| late > phase)
+    }
+
+    /// Whether the message of this phase is the client's last.
+    const fn ends_with(&self, phase: Phase) -> bool {
+        matches!(
+            (self.last, phase),
+            (Last::Advert, Phase::AdvertiseKeys)
+                | (Last::Shares, Phase::ShareKeys)
+                | (Last::Upload, Phase::MaskedInput)
+                | (Last::Reveal, Phase::Unmask)
+        )
+    }
+
+    /// Whether the message of this phase counts in the end.
+    fn counts(&self, phase: Phase) -> bool {
+        // A vector that was added and shares that were revealed stay, whoever is gone.
+        let undone = matches!(phase, Phase::AdvertiseKeys | Phase::ShareKeys);
+        let gone_before_close = self.dropped_at_once && self.ends_with(phase) && undone;
+        self.sends(phase) && !gone_before_close
+    }
+}
+
+/// Delivers the messages of one phase in the scripted order, with duplicates and late ones, and
+/// checks every rejection.
+fn deliver<S: Receive>(
+    server: &mut S,
+    session: &Session,
+    scripts: &[Script],
+    phase: Phase,
+    messages: &BTreeMap<usize, Vec<u8>>,
+    drop_client: impl Fn(&mut S, ClientId),
+) {
+    let mut order: Vec<usize> = messages.keys().copied().collect();
+    order.sort_by_key(|client| {
+        (
+            scripts[*client].order.rotate_left(phase as u32 * 16),
+            *client,
+        )
+    });
+    for client in order {
+        let (script, bytes) = (&scripts[client], &messages[&client]);
+        let reject = |reason| {
+            Err(Rejection {
+                client: id(client),
+                reason,
+            })
+        };
+        if script.late == Some(phase) {
+            drop_client(server, id(client));
+            let late = server.take(session, client, bytes);
+            assert_eq!(late, reject(RejectionReason::NotExpected), "late {phase}");
+            continue;
+        }
+        if !script.sends(phase) {
+            drop_client(server, id(client));
+            continue;
+        }
+        assert_eq!(
+            server.take(session, client, bytes),
+            Ok(()),
+            "{phase} of {client}"
+        );
+        if script.duplicates == Some(phase) {
+            let again = server.take(session, client, bytes);
+            assert_eq!(
+                again,
+                reject(RejectionReason::Duplicate),
+                "duplicate {phase}"
+            );
+        }
+        if script.ends_with(phase) && script.dropped_at_once {
+            drop_client(server, id(client));
+        }
+    }
+}
+
+/// Runs a round; every message travels as bytes.
+fn run(session: &Session, scripts: &[Script], threshold: u32) -> Result<Outcome, Abort> {
+    let policy = Policy {
+        max_corrupt: 1,
+        min_cohort: 3,
+        min_survivors: 3,
+    };
+    let mut states = BTreeMap::new();
+    let mut messages = BTreeMap::new();
+    for (client, script) in scripts.iter().enumerate() {
+        if script.last >= Last::Advert {
+            let (state, advert) = common::start(session, client, policy);
+            states.insert(client, state);
+            messages.insert(client, advert);
+        }
+    }
+    let mut server = CollectAdverts::new(session.clone());
+    deliver(
+        &mut server,
+        session,
+        scripts,
+        Phase::AdvertiseKeys,
+        &messages,
+        CollectAdverts::drop_client,
+    );
+    let mut server = server.close(threshold)?;
+
+    let (mut waiting, mut messages) = (BTreeMap::new(), BTreeMap::new());
+    for (client, state) in states {
+        let Some(roster) = server.roster_for(id(client)) else {
+            continue;
+        };
+        let (state, shares) =
+            common::share(session, client, state, &roster.encode(session)).unwrap();
+        waiting.insert(client, state);
+        messages.insert(client, shares);
+    }
+    deliver(
+        &mut server,
+        session,
+        scripts,
+        Phase::ShareKeys,
+        &messages,
+        |s, c| s.drop_client(c),
+    );
+    let mut server = server.close()?;
+
+    let (mut uploaded, mut messages) = (BTreeMap::new(), BTreeMap::new());
+    for (client, state) in waiting {
+        let Some(delivery) = server.delivery_for(id(client)) else {
+            continue;
+        };
+        let (state, masked) =
+            common::upload(session, client, state, &delivery.encode(session)).unwrap();
+        uploaded.insert(client, state);
+        messages.insert(client, masked);
+    }
+    deliver(
+        &mut server,
+        session,
+        scripts,
+        Phase::MaskedInput,
+        &messages,
+        |s, c| s.drop_client(c),
+    );
+    let mut server = server.close()?;
+
+    let survivors = server.survivors().encode(session);
+    let members: BTreeSet<ClientId> = server.clients().into_iter().collect();
+    let mut messages = BTreeMap::new();
+    for (client, state) in uploaded {
+        if members.contains(&id(client)) {
+            messages.insert(client, common::reveal(session, state, &survivors).unwrap());
+        }
+    }
+    deliver(
+        &mut server,
+        session,
+        scripts,
+        Phase::Unmask,
+        &messages,
+        |s, c| s.drop_client(c),
+    );
+    server.close()
+}
+
+/// What must come out, from the scripts alone.
+fn expected(scripts: &[Script], threshold: u32) -> Result<Vec<usize>, Abort> {
+    let needed = threshold as usize + 1;
+    let counting = |phase, among: &[usize]| -> Vec<usize> {
+        among
+            .iter()
+            .copied()
+            .filter(|client| scripts[*client].counts(phase))
+            .collect()
+    };
+    let check = |phase, have: &[usize], needed| match have.len() {
+        have if have < needed => Err(Abort::TooFewClients {
+            phase,
+            have,
+            needed,
+        }),
+        _ => Ok(()),
+    };
+    let all: Vec<usize> = (0..scripts.len()).collect();
+    let roster = counting(Phase::AdvertiseKeys, &all);
+    check(Phase::AdvertiseKeys, &roster, 3)?;
+    let max = u32::try_from(roster.len() - 1).unwrap();
+    if threshold > max {
+        return Err(Abort::Threshold {
+            threshold,
+            min: 2,
+            max,
+        });
+    }
+    let sharers = counting(Phase::ShareKeys, &roster);
+    check(Phase::ShareKeys, &sharers, needed)?;
+    let survivors = counting(Phase::MaskedInput, &sharers);
+    check(Phase::MaskedInput, &survivors, needed)?;
+    check(Phase::Unmask, &counting(Phase::Unmask, &survivors), needed)?;
+    Ok(survivors)
+}
+
+fn check(scripts: &[Script], threshold: u32, salt: u8) {
+    let session = session(u32::try_from(scripts.len()).unwrap().max(3), salt);
+    let result = run(&session, scripts, threshold);
+    match (result, expected(scripts, threshold)) {
+        (Ok(outcome), Ok(survivors)) => {
+            assert_eq!(elements(&outcome.sum), plain_sum(&session, &survivors));
+            let mut ids: Vec<ClientId> = survivors.iter().map(|client| id(*client)).collect();
+            ids.sort();
+            assert_eq!(outcome.contributors, ids);
+            for (client, phase) in outcome.lost {
+                let who = (0..scripts.len()).find(|who| id(*who) == client).unwrap();
+                assert!(!scripts[who].counts(phase), "{who} was not lost in {phase}");
+            }
+        }
+        (result, expected) => {
+            assert_eq!(
+                result.map(|outcome| outcome.contributors.len()),
+                expected.map(|s| s.len())
+            );
+        }
+    }
+}
+
+fn scripts() -> impl Strategy<Value = Script> {
+    let phases = vec![
+        Phase::AdvertiseKeys,
+        Phase::ShareKeys,
+        Phase::MaskedInput,
+        Phase::Unmask,
+    ];
+    // Most clients are faithful, so that most rounds get far.
+    let last = prop_oneof![
+        1 => Just(Last::Nothing),
+        1 => Just(Last::Advert),
+        2 => Just(Last::Shares),
+        2 => Just(Last::Upload),
+        10 => Just(Last::Reveal),
+    ];
+    let late = prop_oneof![8 => Just(None), 1 => select(phases.clone()).prop_map(Some)];
+    let duplicates = prop_oneof![2 => Just(None), 1 => select(phases).prop_map(Some)];
+    (last, any::<bool>(), duplicates, late, any::<u64>()).prop_map(
+        |(last, dropped_at_once, duplicates, late, order)| Script {
+            last,
+            dropped_at_once,
+            duplicates,
+            // Only a message that would have been sent can be late.
+            late,
+            order,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_round_gives_the_plain_sum_or_the_named_abort(
+        scripts in prop::collection::vec(scripts(), 1..14), threshold in 2_u32..9, salt: u8,
+    ) {
+        check(&scripts, threshold, salt);
+    }
+}
+
+#[test]
+fn everybody_stays() {
+    let scripts: Vec<Script> = (0..10).map(Script::faithful).collect();
+    check(&scripts, 5, 0);
+}
+
+#[test]
+fn the_smallest_round() {
+    let scripts: Vec<Script> = (0..3).map(Script::faithful).collect();
+    check(&scripts, 2, 0);
+}
+
+/// At every boundary, exactly as many clients leave as the threshold bears, and then one more.
+#[test]
+fn dropouts_down_to_the_threshold_and_one_below() {
+    for last in [Last::Advert, Last::Shares, Last::Upload] {
+        for (lost, survives) in [(4, true), (5, false)] {
+            for dropped_at_once in [false, true] {
+                let scripts: Vec<Script> = (0..10)
+                    .map(|client| {
+                        let script = Script::faithful(client);
+                        if client < lost {
+                            Script {
+                                last,
+                                dropped_at_once,
+                                ..script
+                            }
+                        } else {
+                            script
+                        }
+                    })
+                    .collect();
+                assert_eq!(expected(&scripts, 5).is_ok(), survives, "{last:?} {lost}");
+                check(&scripts, 5, 3);
+            }
+        }
+    }
+}

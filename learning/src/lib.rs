@@ -1,1 +1,42 @@
-//! The arithmetic of federated learning: update codec, plans, server optimisers, selection, stopping rules.
+//! The arithmetic of federated learning, pure: no socket, no clock, no file, no thread-local
+//! randomness.
+//!
+//! What happens to a model update on its way to the global weights:
+//!
+//! ```text
+//! client   delta (f32) → L2 clip → × weight/weight cap → clamp to ±range → scale
+//!                      → stochastic rounding → offset → ring element   [`UpdateCodec::encode`]
+//! protocol the sum of all clients' ring elements, modulo 2^b            (crate `secagg`)
+//! server   sum → weighted mean delta (f32)                             [`UpdateCodec::decode`]
+//!          weights, mean delta → new weights                           [`ServerOptimizer::step`]
+//! ```
+//!
+//! A client's weight (its examples, capped), its loss, its correct predictions and its token
+//! counts travel in the same masked vector, as [`Counters`]: nothing about one client leaves it
+//! in the clear.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`plan`] | [`Plan`]: what a round computes; a plan that exists cannot overflow |
+//! | [`counters`] | [`Counters`]: the figures that travel beside the update |
+//! | [`codec`] | [`UpdateCodec`]: a client's update to a ring vector, a sum back to a mean |
+//! | [`optimizer`] | [`ServerOptimizer`]: FedAvg, FedAvgM, FedAdam, FedYogi |
+//! | [`selection`] | which clients take part in a round |
+//! | [`stopping`] | when training ends, and which round was best |
+
+pub mod codec;
+pub mod counters;
+pub mod optimizer;
+pub mod plan;
+mod rounding;
+pub mod selection;
+pub mod stopping;
+
+pub use codec::{CodecError, DecodedSum, UpdateCodec};
+pub use counters::{Counter, Counters, CountersError, Validation};
+pub use optimizer::{OptimizerError, ServerOptimizer};
+pub use plan::{
+    LocalOptimizer, Plan, PlanError, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+};
+pub use selection::{Candidate, SelectionError, SelectionRule, Strategy};
+pub use stopping::{RoundFigure, StopReason, StoppingRule, best_round};

@@ -1,0 +1,300 @@
+//! What a round computes, agreed before it starts: the update's encoding, local training, and the
+//! server's optimiser.
+//!
+//! A [`Plan`] that exists is valid: it was built by [`Plan::new`] or parsed through it, every float
+//! is finite and within its bounds, and no sum over the largest cohort can overflow the ring.
+//!
+//! Plans serialise with serde, the same plan always to the same bytes, so that a digest over them
+//! can be part of a session's context.
+
+use secagg::{Layout, ParametersError};
+use serde::{Deserialize, Serialize};
+
+pub(crate) mod check;
+mod ring;
+
+/// The segment that holds the model update.
+pub const UPDATE_SEGMENT: &str = "update";
+
+/// The segment that holds the [`Counters`](crate::Counters).
+pub const COUNTERS_SEGMENT: &str = "counters";
+
+/// What the clients do in a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoundKind {
+    /// Evaluate the received weights on held-out text, train, and send the update.
+    Train,
+    /// Evaluate only: the masked vector has no update.
+    EvaluateOnly,
+}
+
+/// How an update becomes ring elements.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdatePlan {
+    /// Length of the flat update, in parameters of the model; at least 1.
+    pub parameters: u32,
+    /// Largest L2 norm of a client's update; a longer one is scaled down to it. In the model's own
+    /// units, 1e-9 to 1e9.
+    pub clip_norm: f32,
+    /// Largest magnitude of one weighted element; what lies beyond is clamped. In the model's own
+    /// units, 1e-9 to 1e9.
+    pub range: f32,
+    /// Bits v of a rounded value, 2 to 24: it lies within ±(2^(v−1) − 1).
+    pub value_bits: u8,
+    /// Largest weight of one client; at least 1. Who has more examples counts with this many.
+    pub weight_cap: u32,
+    /// The largest number of clients that a round may sum; at least 3, for a sum of two reveals
+    /// each to the other.
+    pub max_cohort: u32,
+}
+
+/// How a client trains.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingPlan {
+    /// Passes over the client's text, 1 to 1,000.
+    pub epochs: u32,
+    /// Examples a step, 1 to 65,536.
+    pub batch: u32,
+    /// The optimiser of the local steps; it keeps no state between rounds.
+    pub optimizer: LocalOptimizer,
+    /// Largest L2 norm of a step's gradient, 1e-9 to 1e9.
+    pub gradient_clip: f32,
+    /// Words of an example that are used, 1 to 4,096; the rest is cut off.
+    pub max_words: u32,
+}
+
+/// The optimiser of the local steps.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum LocalOptimizer {
+    /// Plain stochastic gradient descent.
+    Sgd {
+        /// Learning rate, 1e-9 to 1e9.
+        rate: f32,
+    },
+    /// Adam (Kingma and Ba 2015) with its default decay rates.
+    Adam {
+        /// Learning rate, 1e-9 to 1e9.
+        rate: f32,
+    },
+}
+
+/// Which server optimiser applies the mean update, and its constants
+/// (see [`ServerOptimizer`](crate::ServerOptimizer)).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum ServerOptimizerConfig {
+    /// Adds the mean update times `rate` (McMahan et al. 2017 with rate 1).
+    FedAvg {
+        /// Server learning rate η, 1e-9 to 1e9.
+        rate: f32,
+    },
+    /// Adds a running sum of mean updates (Hsu, Qi and Brown 2019).
+    FedAvgM {
+        /// Server learning rate η, 1e-9 to 1e9.
+        rate: f32,
+        /// Momentum β, 0 or more and below 1.
+        momentum: f32,
+    },
+    /// Adam on the server (Reddi et al. 2021, Algorithm 2).
+    FedAdam {
+        /// Server learning rate η, 1e-9 to 1e9.
+        rate: f32,
+        /// Decay β₁ of the mean update's average, 0 or more and below 1.
+        beta1: f32,
+        /// Decay β₂ of its square's average, 0 or more and below 1.
+        beta2: f32,
+        /// Adaptivity τ, 1e-9 to 1e9: the larger, the less adaptive.
+        tau: f32,
+    },
+    /// Yogi on the server (Reddi et al. 2021, Algorithm 2).
+    FedYogi {
+        /// Server learning rate η, 1e-9 to 1e9.
+        rate: f32,
+        /// Decay β₁ of the mean update's average, 0 or more and below 1.
+        beta1: f32,
+        /// Decay β₂ of its square's average, 0 or more and below 1.
+        beta2: f32,
+        /// Adaptivity τ, 1e-9 to 1e9: the larger, the less adaptive.
+        tau: f32,
+    },
+}
+
+/// What a round computes. A plan that exists is valid, and no sum under it can overflow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RawPlan", into = "RawPlan")]
+pub struct Plan {
+    kind: RoundKind,
+    update: UpdatePlan,
+    training: TrainingPlan,
+    server: ServerOptimizerConfig,
+    modulus_bits: u8,
+    layout: Layout,
+}
+
+/// Why a plan was refused: which value, and its bounds.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// A whole number is out of bounds.
+    #[error("{name} is {value}; it must be from {minimum} to {maximum}")]
+    Integer {
+        /// The value's name, as in a plan written as TOML.
+        name: &'static str,
+        /// The value given.
+        value: u32,
+        /// The smallest value allowed.
+        minimum: u32,
+        /// The largest value allowed.
+        maximum: u32,
+    },
+    /// A float must be a number within bounds.
+    #[error("{name} is {value}; it must be a number from {minimum} to {maximum}")]
+    Float {
+        /// The value's name, as in a plan written as TOML.
+        name: &'static str,
+        /// The value given.
+        value: f32,
+        /// The smallest value allowed.
+        minimum: f32,
+        /// The largest value allowed.
+        maximum: f32,
+    },
+    /// A decay must be a number that is not negative and below 1.
+    #[error("{name} is {value}; it must be a number, 0 or more and below 1")]
+    Decay {
+        /// The value's name, as in a plan written as TOML.
+        name: &'static str,
+        /// The value given.
+        value: f32,
+    },
+    /// The sum over the largest cohort could overflow the widest ring.
+    #[error(
+        "{name} can be {span} different values; times max_cohort {max_cohort} that is more than \
+         2^{bits}"
+    )]
+    Overflow {
+        /// What would overflow.
+        name: &'static str,
+        /// How many different values one client can send.
+        span: u64,
+        /// The plan's largest cohort.
+        max_cohort: u32,
+        /// The widest ring that may be used, in bits.
+        bits: u8,
+    },
+    /// The masked vector's layout was refused.
+    #[error("layout: {0}")]
+    Layout(#[from] ParametersError),
+}
+
+impl Plan {
+    /// Checks every value, and that no sum can overflow: for each segment,
+    /// max_cohort × (values that one client can send) ≤ 2^b.
+    ///
+    /// # Errors
+    /// A [`PlanError`] that names the value and its bounds.
+    pub fn new(
+        kind: RoundKind,
+        update: UpdatePlan,
+        training: TrainingPlan,
+        server: ServerOptimizerConfig,
+    ) -> Result<Self, PlanError> {
+        check::update(&update)?;
+        check::training(&training)?;
+        check::server(&server)?;
+        let layout = ring::layout(kind, &update)?;
+        Ok(Self {
+            kind,
+            update,
+            training,
+            server,
+            modulus_bits: ring::update_bits(&update)?,
+            layout,
+        })
+    }
+
+    /// The same plan for another kind of round.
+    ///
+    /// # Errors
+    /// [`PlanError::Layout`] where the other kind's layout is refused.
+    pub fn with_kind(&self, kind: RoundKind) -> Result<Self, PlanError> {
+        Self::new(kind, self.update, self.training, self.server)
+    }
+
+    /// What the clients do.
+    pub const fn kind(&self) -> RoundKind {
+        self.kind
+    }
+
+    /// How an update becomes ring elements.
+    pub const fn update(&self) -> &UpdatePlan {
+        &self.update
+    }
+
+    /// How a client trains.
+    pub const fn training(&self) -> &TrainingPlan {
+        &self.training
+    }
+
+    /// The server's optimiser.
+    pub const fn server(&self) -> &ServerOptimizerConfig {
+        &self.server
+    }
+
+    /// Elements of the update that a client sends: the parameters, or 0 where it only evaluates.
+    pub const fn update_len(&self) -> usize {
+        match self.kind {
+            RoundKind::Train => self.update.parameters as usize,
+            RoundKind::EvaluateOnly => 0,
+        }
+    }
+
+    /// The largest magnitude of a rounded value: 2^(v−1) − 1.
+    pub const fn value_max(&self) -> u32 {
+        ring::value_max(self.update.value_bits)
+    }
+
+    /// Bits of the update's ring in a training round: the smallest b with
+    /// max_cohort × (2·max + 1) ≤ 2^b.
+    pub const fn modulus_bits(&self) -> u8 {
+        self.modulus_bits
+    }
+
+    /// The layout of the masked vector: `update` (absent where clients only evaluate), then
+    /// `counters`, whose ring has the fewest bits from 48 to 64 that hold every counter's sum.
+    pub fn layout(&self) -> Layout {
+        self.layout.clone()
+    }
+}
+
+/// The fields of a plan before they are checked.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename = "Plan")]
+struct RawPlan {
+    kind: RoundKind,
+    update: UpdatePlan,
+    training: TrainingPlan,
+    server: ServerOptimizerConfig,
+}
+
+impl TryFrom<RawPlan> for Plan {
+    type Error = PlanError;
+
+    fn try_from(raw: RawPlan) -> Result<Self, PlanError> {
+        Self::new(raw.kind, raw.update, raw.training, raw.server)
+    }
+}
+
+impl From<Plan> for RawPlan {
+    fn from(plan: Plan) -> Self {
+        Self {
+            kind: plan.kind,
+            update: plan.update,
+            training: plan.training,
+            server: plan.server,
+        }
+    }
+}

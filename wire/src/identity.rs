@@ -214,18 +214,16 @@ impl IdentityKey {
     pub fn load(folder: &Path) -> Result<Self, IdentityError> {
         let path = folder.join(IDENTITY_KEY);
         let text = read_private(&path, MAX_KEY_FILE)?;
+        let digits = text.trim_ascii();
         let mut seed = Zeroizing::new([0; 32]);
-        let written = HEXLOWER
-            .decode_mut(text.trim_ascii(), seed.as_mut_slice())
-            .ok()
-            .filter(|written| *written == 32 && text.trim_ascii().len() == 64);
-        match written {
-            Some(_) => Ok(Self(SigningKey::from_bytes(&seed))),
-            None => Err(IdentityError::Invalid {
+        // `decode_mut` wants to know that the lengths fit.
+        if digits.len() != 64 || HEXLOWER.decode_mut(digits, seed.as_mut_slice()).is_err() {
+            return Err(IdentityError::Invalid {
                 path,
                 reason: "an identity key is 64 hexadecimal digits".to_owned(),
-            }),
+            });
         }
+        Ok(Self(SigningKey::from_bytes(&seed)))
     }
 
     /// Reads the key from a folder, or makes one there when the file does not exist.
@@ -390,7 +388,14 @@ mod tests {
     #[test]
     fn what_is_no_identity_key_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        for text in ["", "00", "zz", &"0".repeat(63), &"0".repeat(66)] {
+        for text in [
+            "",
+            "00",
+            "zz",
+            &"0".repeat(63),
+            &"0".repeat(66),
+            &"g".repeat(64),
+        ] {
             save(folder.path(), IDENTITY_KEY, text.as_bytes(), Access::Owner).unwrap();
             assert!(
                 matches!(

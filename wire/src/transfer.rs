@@ -82,6 +82,7 @@ impl Outgoing {
     }
 
     /// Sends until `end` bytes (or all, if there are fewer) were taken by the transport.
+    /// Cancel-safe: after a dropped call the next one goes on where it was.
     ///
     /// # Errors
     /// [`TransferError::Stopped`] when the receiver wants no more.
@@ -93,10 +94,9 @@ impl Outgoing {
         let end = end.min(self.bytes.len());
         while self.sent < end {
             let next = end.min(self.sent + CHUNK);
-            self.stream
-                .write_chunk(self.bytes.slice(self.sent..next))
-                .await?;
-            self.sent = next;
+            // Not `write_chunk`: when that is cancelled, nobody knows how much of it was taken.
+            let mut chunk = [self.bytes.slice(self.sent..next)];
+            self.sent += self.stream.write_chunks(&mut chunk).await?.bytes;
             progress(self.progress());
         }
         Ok(())

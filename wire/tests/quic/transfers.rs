@@ -7,7 +7,7 @@ use bytes::Bytes;
 use secagg_wire::{
     close::{CloseCode, Lost, StopCode, close},
     digest::{Digest, FileDigest},
-    endpoint::{CONNECTION_WINDOW, STREAM_WINDOW},
+    endpoint::STREAM_WINDOW,
     frame::{self, FrameError},
     tls::Alpn,
     transfer::{
@@ -117,7 +117,7 @@ async fn an_empty_vector_arrives_too() {
     sender.await.unwrap().unwrap();
 }
 
-/// The sender gets rid of what the two windows hold and of nothing more, however long it waits.
+/// The sender gets rid of one window and of nothing more, however long it waits.
 #[tokio::test]
 async fn a_receiver_that_does_not_read_holds_its_sender_back() {
     let pair = connected().await;
@@ -153,15 +153,11 @@ async fn a_receiver_that_does_not_read_holds_its_sender_back() {
         }
         taken = outgoing.progress().done;
     }
-    // What the sender's transport took fits its own buffer; of that, the receiver's window is all
-    // that can have crossed the network.
-    assert!(taken >= u64::from(STREAM_WINDOW), "{taken}");
-    assert!(
-        taken <= u64::from(CONNECTION_WINDOW) + u64::from(STREAM_WINDOW),
-        "{taken}"
-    );
+    // The stream's window, less the header that travelled in it, is all that was taken.
+    let window = u64::from(STREAM_WINDOW);
+    assert!((window - 64..window).contains(&taken), "{taken}");
     let crossed = pair.coordinator.connection.stats().udp_rx.bytes;
-    assert!(crossed < 2 * u64::from(STREAM_WINDOW), "{crossed}");
+    assert!(crossed < 2 * window, "{crossed}");
 
     // Once it is read, all of it comes.
     let (sent, received) = tokio::join!(
@@ -184,7 +180,8 @@ async fn a_stalled_upload_times_out_and_its_sender_is_told() {
     let stall = Duration::from_millis(200);
     match upload.receive(vector.len(), stall, ignore).await {
         Err(TransferError::Stalled { done, total }) => {
-            assert_eq!((done, total), (100_000, 1 << 20));
+            assert!(done <= 100_000, "{done}");
+            assert_eq!(total, 1 << 20);
         }
         other => panic!("{other:?}"),
     }

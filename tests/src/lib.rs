@@ -1,1 +1,28 @@
-//! End-to-end tests over real QUIC and real processes.
+//! A harness for end-to-end tests over real QUIC and real processes.
+//!
+//! Coordinator and node are started as built binaries and watched through the events that they
+//! write; this package never imports them.
+//!
+//! - [`binaries`]: where the binaries are. [`process`], [`events`]: starting them, killing them,
+//!   waiting for what they say.
+//! - [`coordinator`], [`node`]: the two binaries. [`model`]: a model without libtorch.
+//! - [`swarm`]: clients that only speak the protocol, with scripts for what they do wrong.
+//! - [`federation`]: a coordinator and a swarm, ready for a round.
+//!
+//! Waiting is always for an event, with one [`Deadline`] for a whole test, and a test that fails
+//! shows everything that its processes have said.
+
+pub mod binaries;
+pub mod coordinator;
+pub mod deadline;
+pub mod events;
+pub mod federation;
+pub mod model;
+pub mod node;
+pub mod process;
+pub mod swarm;
+
+pub use coordinator::Coordinator;
+pub use deadline::Deadline;
+pub use events::{Event, Events};
+pub use federation::Federation;

@@ -1,0 +1,67 @@
+//! A swarm of clients that only speak the protocol, as a process: for measurements, and for tests
+//! that kill many clients at once.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use secagg_tests::swarm::{Options, Script, Swarm, Updates};
+use secagg_wire::{endpoint::Address, token::Token};
+
+/// Clients that enrol, take part in rounds with known updates, and end with the training.
+#[derive(Debug, Parser)]
+#[command(name = "swarm")]
+struct Arguments {
+    /// The coordinator, quic://HOST:PORT.
+    coordinator: Address,
+    /// A file with one enrolment token a line; each makes one client.
+    #[arg(long)]
+    tokens: PathBuf,
+    /// Where to write events.
+    #[arg(long)]
+    events: PathBuf,
+    /// CLIENT:ROUND:MOMENT:ACT, what a client does wrong; can be given several times.
+    #[arg(long)]
+    script: Vec<Script>,
+    /// Seed of the updates.
+    #[arg(long, default_value_t = Updates::default().seed)]
+    seed: u64,
+    /// Start all uploads at once, when the last client has masked its vector.
+    #[arg(long)]
+    uploads_together: bool,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    let tokens = std::fs::read_to_string(&arguments.tokens)
+        .with_context(|| format!("cannot read {}", arguments.tokens.display()))?
+        .lines()
+        .map(str::parse::<Token>)
+        .collect::<Result<Vec<_>, _>>()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let address = runtime.block_on(arguments.coordinator.resolve())?;
+    let options = Options {
+        updates: Updates {
+            seed: arguments.seed,
+            ..Updates::default()
+        },
+        scripts: arguments.script,
+        uploads_together: arguments.uploads_together,
+        ..Options::default()
+    };
+    let mut swarm = Swarm::enrol(address, &tokens, &arguments.events, &options)?;
+    swarm.start_all()?;
+    swarm.join();
+    Ok(())
+}

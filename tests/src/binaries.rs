@@ -1,0 +1,56 @@
+//! Where the built binaries are.
+
+use std::{env, path::PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// Which build of the binaries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Build {
+    /// With the test hooks of the feature `fault-injection`.
+    Hooks,
+    /// As users get it.
+    Default,
+}
+
+impl Build {
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Hooks => "SECAGG_BIN",
+            Self::Default => "SECAGG_BIN_DEFAULT",
+        }
+    }
+}
+
+/// The coordinator's binary.
+///
+/// # Errors
+/// When it was not built: run `cargo xtask test`.
+pub fn coordinator(build: Build) -> Result<PathBuf> {
+    binary(build, "secagg-coordinator")
+}
+
+/// The node's binary.
+///
+/// # Errors
+/// When it was not built: run `cargo xtask test`.
+pub fn node(build: Build) -> Result<PathBuf> {
+    binary(build, "secagg-node")
+}
+
+fn binary(build: Build, name: &str) -> Result<PathBuf> {
+    let variable = build.variable();
+    let folder = env::var_os(variable).with_context(|| {
+        format!(
+            "{variable} does not say where {name} is: run `cargo xtask test`, which builds it and \
+             sets the variable"
+        )
+    })?;
+    let path = PathBuf::from(folder).join(name);
+    ensure!(
+        path.is_file(),
+        "{} does not exist: run `cargo xtask test`, which builds it",
+        path.display()
+    );
+    Ok(path)
+}

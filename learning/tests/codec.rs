@@ -94,8 +94,10 @@ fn weighted(delta: &[f32], examples: u64, plan: &UpdatePlan) -> Vec<f64> {
         .collect()
 }
 
-/// One client of a property test: its update, examples and other counters.
-fn client(len: usize) -> impl Strategy<Value = (Vec<f32>, u64, [u32; 6])> {
+/// A client's update, examples and other counters.
+type Client = (Vec<f32>, u64, [u32; 6]);
+
+fn client(len: usize) -> impl Strategy<Value = Client> {
     // Updates of all sizes, from far inside the range to far outside the clip.
     let delta = prop::collection::vec(-1.0_f32..1.0, len);
     let scale = prop::sample::select(vec![0.0_f32, 1e-30, 1e-3, 0.3, 1.0, 100.0, 3e38]);
@@ -105,7 +107,7 @@ fn client(len: usize) -> impl Strategy<Value = (Vec<f32>, u64, [u32; 6])> {
     })
 }
 
-fn cohort() -> impl Strategy<Value = (UpdatePlan, Vec<(Vec<f32>, u64, [u32; 6])>)> {
+fn cohort() -> impl Strategy<Value = (UpdatePlan, Vec<Client>)> {
     (1_usize..40, 1_usize..=24, 2_u8..=24, 1_u32..=20).prop_flat_map(
         |(len, clients, value_bits, weight_cap)| {
             let cohort = prop::collection::vec(client(len), clients);

@@ -130,7 +130,9 @@ fn fedyogi_follows_algorithm_2() {
     );
 }
 
-fn saved(optimizer: &ServerOptimizer) -> BTreeMap<String, Vec<f32>> {
+type State = BTreeMap<String, Vec<f32>>;
+
+fn saved(optimizer: &ServerOptimizer) -> State {
     let state = optimizer.state().into_iter();
     state
         .map(|(name, vector)| (name.to_owned(), vector.to_vec()))
@@ -164,7 +166,7 @@ fn a_restored_optimizer_goes_on_as_if_nothing_had_happened() {
 #[test]
 fn a_state_that_does_not_fit_is_refused() {
     let good = saved(&ServerOptimizer::new(&ADAM, 2).unwrap());
-    let restore = |change: &dyn Fn(&mut BTreeMap<String, Vec<f32>>)| {
+    let restore = |change: &dyn Fn(&mut State)| {
         let mut state = good.clone();
         change(&mut state);
         ServerOptimizer::restore(&ADAM, 2, state).unwrap_err()

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod binaries;
 mod check;
 mod libtorch;
@@ -30,6 +31,8 @@ enum Command {
     Libtorch,
     /// Run all tests, the end-to-end tests with both builds of the binaries included.
     Test(test::Arguments),
+    /// Measure what a round costs the coordinator; written to target/bench.json.
+    Bench(bench::Arguments),
     /// Check formatting, lints, documentation, licences and sources; warnings are errors.
     Check,
 }
@@ -49,6 +52,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Libtorch => libtorch::run(),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Check => check::run(),
     }
 }

@@ -5,13 +5,30 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use secagg_tests::swarm::{Options, Script, Swarm, Updates};
+use secagg_tests::{
+    model,
+    swarm::{Options, Script, Swarm, Updates},
+};
 use secagg_wire::{endpoint::Address, token::Token};
 
-/// Clients that enrol, take part in rounds with known updates, and end with the training.
+/// Clients that only speak the protocol.
 #[derive(Debug, Parser)]
 #[command(name = "swarm")]
-struct Arguments {
+enum Command {
+    /// Write a model that nobody trains.
+    Model {
+        /// The folder to write.
+        out: PathBuf,
+        /// The number of its weights.
+        #[arg(long)]
+        parameters: usize,
+    },
+    /// Enrol clients and let them take part, with known updates, until the training is over.
+    Run(Run),
+}
+
+#[derive(Debug, clap::Args)]
+struct Run {
     /// The coordinator, quic://HOST:PORT.
     coordinator: Address,
     /// A file with one enrolment token a line; each makes one client.
@@ -32,7 +49,11 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    let result = match Command::parse() {
+        Command::Model { out, parameters } => model::write(&out, parameters),
+        Command::Run(arguments) => run(arguments),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -41,7 +62,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<()> {
+fn run(arguments: Run) -> Result<()> {
     let tokens = std::fs::read_to_string(&arguments.tokens)
         .with_context(|| format!("cannot read {}", arguments.tokens.display()))?
         .lines()

@@ -272,3 +272,6 @@ fn inspect(libtorch: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

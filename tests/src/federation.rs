@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use secagg_learning::{Plan, RoundKind, UpdateCodec};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
@@ -114,6 +115,40 @@ impl Federation {
         })
     }
 
+    /// Who was lost in a phase of a round, with the reason, as the coordinator says.
+    ///
+    /// # Errors
+    /// When it does not say so.
+    pub fn lost(&mut self, round: u64, phase: &str) -> Result<Vec<(String, String)>> {
+        let event = self.coordinator.wait("phase", |event| {
+            event["round"] == round && event["phase"] == phase
+        })?;
+        let lost = event["lost"].as_array().context("no list of those lost")?;
+        let text = |value: &Value| value.as_str().unwrap_or("not a text").to_owned();
+        let lost = lost
+            .iter()
+            .map(|lost| (text(&lost["name"]), text(&lost["reason"])));
+        Ok(lost.collect())
+    }
+
+    /// The names of those lost in a phase of a round.
+    ///
+    /// # Errors
+    /// See [`lost`](Self::lost).
+    pub fn lost_names(&mut self, round: u64, phase: &str) -> Result<Vec<String>> {
+        let lost = self.lost(round, phase)?;
+        Ok(lost.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// Waits until a client's round is over, and returns what became of it.
+    ///
+    /// # Errors
+    /// See [`wait`](Self::wait).
+    pub fn round_end(&mut self, client: usize, round: u64) -> Result<String> {
+        let end = self.wait(client, "round_end", |event| event["round"] == round)?;
+        Ok(end["result"].as_str().context("no result")?.to_owned())
+    }
+
     /// The events of the swarm.
     pub fn events(&mut self) -> &mut Events {
         &mut self.events
@@ -134,7 +169,7 @@ impl Federation {
         let updates = self.options.updates;
         let plan = self.plan(round)?;
         let totals = updates.totals(contributors, round, plan.kind())?;
-        let number = |value: &serde_json::Value| value.as_f64().context("not a number");
+        let number = |value: &Value| value.as_f64().context("not a number");
         let close = |found: f64, expected: f64| (found - expected).abs() <= 1e-9 * expected.abs();
         let validation = totals.validation().context("no validation")?;
         let found = &complete["validation"];

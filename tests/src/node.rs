@@ -1,1 +1,191 @@
-//! placeholder
+//! The node: a real process that trains a tiny model.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use secagg_wire::token::Token;
+
+use crate::{
+    binaries::{self, Build},
+    deadline::Deadline,
+    events::{Event, Events},
+    process::{Process, succeed},
+};
+
+/// A node in a folder of its own, running or not.
+#[derive(Debug)]
+pub struct Node {
+    binary: PathBuf,
+    name: String,
+    folder: PathBuf,
+    logs: PathBuf,
+    deadline: Deadline,
+    starts: u32,
+    running: Option<Process>,
+    events: Events,
+}
+
+impl Node {
+    /// Joins with a token, and adds messages.
+    ///
+    /// # Errors
+    /// When a command fails.
+    pub fn join(
+        root: &Path,
+        name: &str,
+        coordinator: SocketAddr,
+        token: &Token,
+        messages: &[String],
+        deadline: Deadline,
+    ) -> Result<Self> {
+        let binary = binaries::node(Build::Hooks)?;
+        let folder = root.join(name);
+        let url = format!("quic://{coordinator}");
+        succeed(
+            Command::new(&binary)
+                .args(["join", &url, &token.reveal(), "--name", name, "--dir"])
+                .arg(&folder),
+        )?;
+        let text = root.join(format!("{name}.txt"));
+        fs::write(&text, messages.join("\n"))?;
+        succeed(
+            Command::new(&binary)
+                .arg("add")
+                .arg("--dir")
+                .arg(&folder)
+                .arg(&text),
+        )?;
+        Ok(Self {
+            binary,
+            name: name.to_owned(),
+            folder,
+            logs: root.to_owned(),
+            deadline,
+            starts: 0,
+            running: None,
+            events: Events::follow(&root.join("no-events-yet")),
+        })
+    }
+
+    /// Starts `run`. `pauses` are ROUND:PHASE.
+    ///
+    /// # Errors
+    /// When it runs already or cannot be started.
+    pub fn start(&mut self, pauses: &[&str]) -> Result<()> {
+        ensure!(self.running.is_none(), "{} runs already", self.name);
+        self.starts += 1;
+        let name = format!("{}-{}", self.name, self.starts);
+        let events = self.logs.join(format!("{name}.jsonl"));
+        let mut command = Command::new(&self.binary);
+        command.args(["run", "--dir"]).arg(&self.folder);
+        command.arg("--events").arg(&events);
+        for pause in pauses {
+            command.args(["--pause-at", pause]);
+        }
+        self.running = Some(Process::start(&name, command, &self.logs)?);
+        self.events = Events::follow(&events);
+        Ok(())
+    }
+
+    /// Waits for an event of this run, past ones included.
+    ///
+    /// # Errors
+    /// When the time is up or the process ends, with its events and output.
+    pub fn wait(&mut self, event: &str, fits: impl FnMut(&Event) -> bool) -> Result<Event> {
+        let process = self.running.as_mut().context("the node does not run")?;
+        let waited = self
+            .events
+            .wait(&self.deadline, || process.still_running(), event, fits);
+        waited.with_context(|| process.output())
+    }
+
+    /// Waits until the node stands still before a phase of a round.
+    ///
+    /// # Errors
+    /// See [`wait`](Self::wait).
+    pub fn paused(&mut self, round: u64, phase: &str) -> Result<Event> {
+        self.wait("paused", |event| {
+            event["round"] == round && event["phase"] == phase
+        })
+    }
+
+    /// Waits until a round is over for this node, and returns what became of it.
+    ///
+    /// # Errors
+    /// See [`wait`](Self::wait).
+    pub fn round_end(&mut self, round: u64) -> Result<String> {
+        let end = self.wait("round_end", |event| event["round"] == round)?;
+        let result = &end["result"];
+        Ok(result.as_str().map_or(result.to_string(), str::to_owned))
+    }
+
+    /// The events of this run.
+    pub fn events(&mut self) -> &mut Events {
+        &mut self.events
+    }
+
+    /// Kills the process with SIGKILL.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        self.running.take().context("the node does not run")?.kill()
+    }
+
+    /// Waits until the process ends by itself, as it does after the last round.
+    ///
+    /// # Errors
+    /// When it does not, or fails.
+    pub fn wait_end(&mut self) -> Result<()> {
+        let mut process = self.running.take().context("the node does not run")?;
+        let status = process.wait(&self.deadline)?;
+        ensure!(status.success(), "{status}\n{}", process.output());
+        self.events.all()?;
+        Ok(())
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Everything that it has said, for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let output = self.running.as_ref().map(Process::output);
+        format!("{}{}", self.events.text(), output.unwrap_or_default())
+    }
+}
+
+/// Makes a tiny model for real nodes, with `init-model`, from these messages.
+///
+/// # Errors
+/// When the command fails.
+pub fn init_model(root: &Path, messages: &[String]) -> Result<PathBuf> {
+    let public = root.join("public.txt");
+    fs::write(&public, messages.join("\n"))?;
+    let folder = root.join("model-files");
+    succeed(
+        Command::new(binaries::node(Build::Hooks)?)
+            .arg("init-model")
+            .arg("--vocabulary-from")
+            .arg(&public)
+            .arg("--out")
+            .arg(&folder)
+            .args([
+                "--vocabulary-size",
+                "60",
+                "--embedding",
+                "12",
+                "--units",
+                "16",
+            ]),
+    )?;
+    Ok(folder)
+}

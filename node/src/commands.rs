@@ -4,7 +4,9 @@ mod add;
 mod eval;
 mod generate;
 mod init_model;
+mod join;
 mod model_source;
+mod run;
 mod train_pooled;
 
 use std::num::NonZeroU16;
@@ -33,6 +35,10 @@ enum Command {
     InitModel(init_model::Arguments),
     /// Add text to this node; it is kept encrypted and never leaves it.
     Add(add::Arguments),
+    /// Join a federation with a token from its coordinator's operator.
+    Join(join::Arguments),
+    /// Take part in training rounds.
+    Run(run::Arguments),
     /// Evaluate weights on held-out text.
     Eval(eval::Arguments),
     /// Continue a phrase, and suggest the next word.
@@ -48,6 +54,8 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::InitModel(arguments) => init_model::run(&arguments),
         Command::Add(arguments) => add::run(&arguments),
+        Command::Join(arguments) => join::run(&arguments),
+        Command::Run(command) => run::run(&command, arguments.threads),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::TrainPooled(arguments) => train_pooled::run(&arguments),

@@ -9,6 +9,7 @@
 //! | [`training`] | local training, without any I/O |
 //! | [`evaluation`] | loss and accuracy on held-out text, without any I/O |
 //! | [`generation`] | continues a phrase, suggests next words |
+//! | [`participate`] | joins a federation, takes part in its rounds |
 //! | [`commands`] | what a user types |
 //!
 //! Text never leaves this crate: what leaves a device is a masked update, and the masking is the
@@ -18,6 +19,7 @@ pub mod commands;
 pub mod evaluation;
 pub mod generation;
 pub mod model;
+pub mod participate;
 pub mod progress;
 pub mod store;
 pub mod text;

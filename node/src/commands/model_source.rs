@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use crate::model::{Model, ModelFiles, newest_weights};
-
-/// The folder in a node's directory that holds the model received from its coordinator.
-pub(super) const MODEL_FOLDER: &str = "model";
+use crate::participate::cache::MODEL_FOLDER;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ModelSource {

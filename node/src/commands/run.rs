@@ -1,0 +1,92 @@
+//! `run`: takes part in training rounds.
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use secagg_wire::events::EventLog;
+use secagg_wire::process::disable_core_dumps;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::participate::hooks::HookArguments;
+use crate::participate::node::{Node, Options};
+use crate::participate::service::{self, RunEnd};
+use crate::participate::shutdown::{Shutdown, ShutdownSender};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The node's directory.
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Append what happens, as JSON Lines, to this file.
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// Leave after one round.
+    #[arg(long)]
+    once: bool,
+    /// Wait for more when the coordinator says that the training is over.
+    #[arg(long, conflicts_with = "once")]
+    keep_running: bool,
+    /// Fix the order of messages in training, for experiments that can be repeated.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    hooks: HookArguments,
+}
+
+pub(super) fn run(arguments: &Arguments, threads: NonZeroU16) -> anyhow::Result<()> {
+    disable_core_dumps().context("core dumps cannot be switched off")?;
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,secagg_node=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let log = EventLog::to_optional_file(arguments.events.as_deref())
+        .with_context(|| format!("cannot write events to {:?}", arguments.events))?;
+    let options = Options {
+        seed: arguments.seed,
+        once: arguments.once,
+        keep_running: arguments.keep_running,
+        threads,
+        hooks: arguments.hooks.hooks(),
+        ..Options::default()
+    };
+    let node = Arc::new(Node::open(&arguments.dir, log, options)?);
+    // Heavy work has threads of its own: one is enough for the connection.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let end = runtime.block_on(async {
+        let (sender, shutdown) = Shutdown::new();
+        tokio::spawn(watch_signals(sender)?);
+        anyhow::Ok(service::run(node, shutdown).await?)
+    })?;
+    match end {
+        RunEnd::Finished { reason } => println!("the training is over: {reason}"),
+        RunEnd::Once => println!("took part in one round, as --once asks for"),
+        RunEnd::Interrupted => println!("left; all that this node kept of the round is wiped"),
+    }
+    Ok(())
+}
+
+/// The first Ctrl-C (or SIGTERM) asks the node to leave, the second one ends it at once.
+fn watch_signals(sender: ShutdownSender) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => 130,
+                _ = terminate.recv() => 143,
+            }
+        };
+        next().await;
+        eprintln!("leaving the round; once more to end at once");
+        sender.request();
+        std::process::exit(next().await);
+    })
+}

@@ -1,0 +1,39 @@
+//! Taking part in training rounds.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`enrolment`] | joins a federation with a token |
+//! | [`settings`], [`policy`] | `node.toml` and `policy.toml` in the node's directory |
+//! | [`node`] | a node that has joined: keys, settings, policy, ledger |
+//! | [`service`] | connects, takes part, connects again |
+//! | `attend`, `link` | one connection: messages and files |
+//! | [`announcement`] | what is checked before the node says yes to a round |
+//! | [`round`] | one round: weights, training, masking, unmasking |
+//! | [`local`] | the node's own computation in a round, without network |
+//! | [`ledger`] | which sessions were uploaded in, on the disk before each upload |
+//! | [`cache`] | the coordinator's model as it is kept here |
+//!
+//! A node says to its coordinator: whether it takes part and why not, the protocol's messages, and
+//! which files it wants. Text, figures and the update leave it only inside the masked vector.
+
+mod active;
+pub mod announcement;
+mod attend;
+mod backoff;
+pub mod cache;
+mod cancel;
+pub mod enrolment;
+#[cfg_attr(not(feature = "fault-injection"), path = "participate/no_hooks.rs")]
+pub mod hooks;
+pub mod ledger;
+pub mod link;
+pub mod local;
+mod model_files;
+pub mod node;
+mod pause_point;
+pub mod policy;
+mod randomness;
+pub mod round;
+pub mod service;
+pub mod settings;
+pub mod shutdown;

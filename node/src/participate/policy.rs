@@ -1,0 +1,363 @@
+//! What this node insists on, whatever its coordinator says: `policy.toml`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use secagg::{MIN_COHORT, Policy, ThreatModel};
+use secagg_wire::process::{Access, write_atomic};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The policy's file in a node's directory.
+pub const POLICY_FILE: &str = "policy.toml";
+
+/// A node's own limits. A value that exists is consistent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Raw", into = "Raw")]
+pub struct NodePolicy {
+    raw: Raw,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename = "policy")]
+struct Raw {
+    threat_models: Vec<AcceptedThreatModel>,
+    max_corrupt: u32,
+    min_cohort: u32,
+    min_survivors: u32,
+    uploads_per_model: u32,
+    max_elements: u64,
+    max_bits: u8,
+}
+
+/// A threat model that a node accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AcceptedThreatModel {
+    /// The coordinator follows the protocol, but studies all that it sees.
+    HonestButCurious,
+}
+
+/// Why there is no policy.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// The file could not be read or written.
+    #[error(
+        "{}: {source}; `secagg-node join` writes this file, and a node without it takes part in \
+         nothing", path.display()
+    )]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is not TOML, a field is missing or unknown, or a value is refused.
+    #[error("{}: {problem}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        problem: String,
+    },
+}
+
+/// Why a value of a policy was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PolicyValueError {
+    /// A number is out of its range.
+    #[error("{field} is {value}; it must be from {least} to {most}")]
+    OutOfRange {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+        /// The least allowed.
+        least: u64,
+        /// The most allowed.
+        most: u64,
+    },
+    /// The corrupt nodes of a sum could subtract their own inputs and be left with one node's.
+    #[error(
+        "min_survivors is {min_survivors} with max_corrupt {max_corrupt}; it must be at least \
+         {max_corrupt} + 2, or corrupt nodes could subtract their own inputs from the sum and be \
+         left with this node's"
+    )]
+    TooFewHonest {
+        /// The smallest sum.
+        min_survivors: u32,
+        /// The bound on corrupt nodes in it.
+        max_corrupt: u32,
+    },
+    /// No threat model is accepted.
+    #[error("threat_models is empty: such a node takes part in nothing")]
+    NoThreatModel,
+}
+
+impl NodePolicy {
+    /// Reads a node's policy.
+    ///
+    /// # Errors
+    /// A [`PolicyError`] that names the file and what is wrong in it. There is no default for a
+    /// file that is missing: it may have said something stricter.
+    pub fn read(directory: &Path) -> Result<Self, PolicyError> {
+        let path = directory.join(POLICY_FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(source) => return Err(PolicyError::Io { path, source }),
+        };
+        toml::from_str(&text).map_err(|error| PolicyError::Syntax {
+            path,
+            problem: error.to_string(),
+        })
+    }
+
+    /// Writes the policy with comments, unless there is one already.
+    ///
+    /// # Errors
+    /// [`PolicyError::Io`].
+    pub fn write_new(&self, directory: &Path) -> Result<(), PolicyError> {
+        let path = directory.join(POLICY_FILE);
+        if path.exists() {
+            return Ok(());
+        }
+        write_atomic(&path, self.to_toml().as_bytes(), Access::Owner)
+            .map_err(|source| PolicyError::Io { path, source })
+    }
+
+    /// The floors that the protocol's client checks.
+    #[must_use]
+    pub fn floors(&self) -> Policy {
+        Policy {
+            max_corrupt: self.raw.max_corrupt,
+            min_cohort: self.raw.min_cohort,
+            min_survivors: self.raw.min_survivors,
+        }
+    }
+
+    /// How many masked vectors this node uploads at most for one model.
+    #[must_use]
+    pub fn uploads_per_model(&self) -> u32 {
+        self.raw.uploads_per_model
+    }
+
+    /// The most elements that a masked vector may have.
+    #[must_use]
+    pub fn max_elements(&self) -> u64 {
+        self.raw.max_elements
+    }
+
+    /// The most bits that an element of the update may have.
+    #[must_use]
+    pub fn max_bits(&self) -> u8 {
+        self.raw.max_bits
+    }
+
+    /// Whether this node takes part under that threat model.
+    #[must_use]
+    pub fn accepts(&self, threat_model: ThreatModel) -> bool {
+        let accepted = match threat_model {
+            ThreatModel::HonestButCurious => AcceptedThreatModel::HonestButCurious,
+            // One that this version does not know, it cannot accept.
+            _ => return false,
+        };
+        self.raw.threat_models.contains(&accepted)
+    }
+
+    fn to_toml(&self) -> String {
+        let Raw {
+            threat_models: _,
+            max_corrupt,
+            min_cohort,
+            min_survivors,
+            uploads_per_model,
+            max_elements,
+            max_bits,
+        } = &self.raw;
+        format!(
+            "# What this node insists on, whatever its coordinator says. The coordinator cannot\n\
+             # change this file; a round that does not fit it is declined.\n\
+             \n\
+             # What the coordinator may be trusted with. \"honest-but-curious\": it follows the\n\
+             # protocol, but studies all that it sees.\n\
+             threat_models = [\"honest-but-curious\"]\n\
+             \n\
+             # At most so many nodes of a round work together against the others. The threshold of\n\
+             # the secret sharing must be above it.\n\
+             max_corrupt = {max_corrupt}\n\
+             \n\
+             # The fewest nodes that a round may start with, and the fewest whose sum may be opened.\n\
+             min_cohort = {min_cohort}\n\
+             min_survivors = {min_survivors}\n\
+             \n\
+             # Masked updates that this node uploads for one and the same model. With more than one,\n\
+             # a coordinator that claims that a round failed gets a second sum over other nodes; 1 is\n\
+             # right where the coordinator is not trusted to follow the protocol.\n\
+             uploads_per_model = {uploads_per_model}\n\
+             \n\
+             # The largest model (elements of a masked vector) and the most bits an element that this\n\
+             # node computes and sends.\n\
+             max_elements = {max_elements}\n\
+             max_bits = {max_bits}\n"
+        )
+    }
+}
+
+impl Default for NodePolicy {
+    /// The floors of the protocol's own default; two uploads a model, because the only threat model
+    /// is that of a server which follows the protocol.
+    fn default() -> Self {
+        let floors = Policy::default();
+        Self {
+            raw: Raw {
+                threat_models: vec![AcceptedThreatModel::HonestButCurious],
+                max_corrupt: floors.max_corrupt,
+                min_cohort: floors.min_cohort,
+                min_survivors: floors.min_survivors,
+                uploads_per_model: 2,
+                max_elements: crate::model::MAX_PARAMETERS + 64,
+                max_bits: 40,
+            },
+        }
+    }
+}
+
+impl TryFrom<Raw> for NodePolicy {
+    type Error = PolicyValueError;
+
+    fn try_from(raw: Raw) -> Result<Self, PolicyValueError> {
+        let least = u64::from(MIN_COHORT);
+        let most = u64::from(u32::MAX);
+        for (field, value, least, most) in [
+            ("min_cohort", raw.min_cohort.into(), least, most),
+            ("min_survivors", raw.min_survivors.into(), least, most),
+            ("uploads_per_model", raw.uploads_per_model.into(), 1, most),
+            ("max_elements", raw.max_elements, 1, u64::MAX),
+            ("max_bits", raw.max_bits.into(), 1, 64),
+        ] {
+            if !(least..=most).contains(&value) {
+                return Err(PolicyValueError::OutOfRange {
+                    field,
+                    value,
+                    least,
+                    most,
+                });
+            }
+        }
+        let (min_survivors, max_corrupt) = (raw.min_survivors, raw.max_corrupt);
+        if min_survivors < max_corrupt.saturating_add(2) {
+            return Err(PolicyValueError::TooFewHonest {
+                min_survivors,
+                max_corrupt,
+            });
+        }
+        if raw.threat_models.is_empty() {
+            return Err(PolicyValueError::NoThreatModel);
+        }
+        Ok(Self { raw })
+    }
+}
+
+impl From<NodePolicy> for Raw {
+    fn from(policy: NodePolicy) -> Self {
+        policy.raw
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_written_policy_reads_back_and_an_own_one_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        NodePolicy::default().write_new(folder.path()).unwrap();
+        let path = folder.path().join(POLICY_FILE);
+        assert_eq!(
+            NodePolicy::read(folder.path()).unwrap(),
+            NodePolicy::default()
+        );
+        let own = fs::read_to_string(&path).unwrap();
+        let own = own.replace("uploads_per_model = 2", "uploads_per_model = 1");
+        fs::write(&path, &own).unwrap();
+        NodePolicy::default().write_new(folder.path()).unwrap();
+        assert_eq!(
+            NodePolicy::read(folder.path()).unwrap().uploads_per_model(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_missing_policy_is_no_default() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = NodePolicy::read(folder.path()).unwrap_err();
+        assert!(matches!(error, PolicyError::Io { path, .. } if path.ends_with(POLICY_FILE)));
+    }
+
+    #[test]
+    fn values_that_protect_nobody_are_refused() {
+        let good = NodePolicy::default().raw;
+        let with = |change: fn(&mut Raw)| {
+            let mut raw = good.clone();
+            change(&mut raw);
+            NodePolicy::try_from(raw).unwrap_err()
+        };
+        assert_eq!(
+            with(|raw| raw.min_cohort = 2),
+            PolicyValueError::OutOfRange {
+                field: "min_cohort",
+                value: 2,
+                least: 3,
+                most: u32::MAX.into()
+            }
+        );
+        assert_eq!(
+            with(|raw| raw.max_corrupt = 2),
+            PolicyValueError::TooFewHonest {
+                min_survivors: 3,
+                max_corrupt: 2
+            }
+        );
+        assert_eq!(
+            with(|raw| raw.uploads_per_model = 0),
+            PolicyValueError::OutOfRange {
+                field: "uploads_per_model",
+                value: 0,
+                least: 1,
+                most: u32::MAX.into()
+            }
+        );
+        assert_eq!(
+            with(|raw| raw.threat_models.clear()),
+            PolicyValueError::NoThreatModel
+        );
+    }
+
+    #[test]
+    fn a_refused_value_is_named_with_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = NodePolicy::default().to_toml();
+        for (bad, hint) in [
+            (
+                text.replace("min_survivors = 3", "min_survivors = 2"),
+                "min_survivors is 2",
+            ),
+            (text.replace("max_bits", "max_bit"), "max_bit"),
+            (
+                text.replace("honest-but-curious\"]", "trusting\"]"),
+                "trusting",
+            ),
+        ] {
+            fs::write(folder.path().join(POLICY_FILE), bad).unwrap();
+            match NodePolicy::read(folder.path()) {
+                Err(PolicyError::Syntax { problem, .. }) => {
+                    assert!(problem.contains(hint), "{problem}");
+                }
+                other => panic!("expected a syntax error, not {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! One round, from the announcement to the revealed shares.
+//!
+//! The task of a round owns all its secrets: dropping it, whenever and for whatever reason, wipes
+//! them. Heavy work runs in threads of its own, so that the connection stays alive; what such a
+//! thread gives after its task was dropped is dropped too.
+
+mod error;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use secagg::client::{AwaitDelivery, AwaitRoster, AwaitSurvivors, ReadyToMask};
+use secagg::{DecodeError, Delivery, Roster, Session, Survivors, Vector};
+use secagg_wire::digest::Digest;
+use secagg_wire::events::{Round, SpanKind, SpanTimer};
+use secagg_wire::frame::SecaggLimit;
+use secagg_wire::message::NodeMessage;
+use secagg_wire::phase::Phase;
+use secagg_wire::text::Opaque;
+use secagg_wire::transfer::Outgoing;
+use serde_json::json;
+use tokio::sync::{Semaphore, mpsc};
+
+pub use self::error::RoundError;
+use super::announcement::{Announcement, Assignment, FederationModel, upload};
+use super::cache::{ModelFile, Received};
+use super::cancel::Cancel;
+use super::link::{Disconnected, Fetcher, Outbox};
+use super::local::{LocalRound, count_text};
+use super::node::Node;
+use super::pause_point::PausePoint;
+use super::randomness::{os_rng, training_seed};
+use crate::model::{Weights, set_threads};
+
+/// What one round needs.
+#[derive(Debug)]
+pub(super) struct RoundTask {
+    pub(super) node: Arc<Node>,
+    pub(super) model: Arc<FederationModel>,
+    pub(super) round: Round,
+    pub(super) connection: quinn::Connection,
+    pub(super) outbox: Outbox,
+    pub(super) fetcher: Fetcher,
+    /// The longest secagg message that the control stream takes.
+    pub(super) limit: SecaggLimit,
+    /// One piece of heavy work at a time, also where a dropped round's is still ending.
+    pub(super) heavy: Arc<Semaphore>,
+    pub(super) cancel: Cancel,
+    pub(super) inbox: mpsc::Receiver<(Phase, Vec<u8>)>,
+}
+
+impl RoundTask {
+    /// Takes part, or says why not. What it gives runs until the round is over.
+    pub(super) async fn run(mut self, announcement: Announcement) -> Result<SpanTimer, RoundError> {
+        let result = self.take_part(announcement).await;
+        if let Err(error) = &result {
+            let Round { round, attempt } = self.round;
+            tracing::warn!("round {round}, attempt {attempt}: this node leaves it: {error}");
+            let fields = json!({ "round": round, "attempt": attempt, "reason": error.to_string() });
+            self.node.log.event("declined", fields);
+            let reason = error.decline_reason();
+            let decline = NodeMessage::Decline {
+                round,
+                attempt,
+                reason,
+            };
+            // Without a connection there is nobody to tell.
+            let _ = self.outbox.send(decline).await;
+        }
+        result
+    }
+
+    async fn take_part(&mut self, announcement: Announcement) -> Result<SpanTimer, RoundError> {
+        let expected = announcement.weights;
+        let assignment = self.check(announcement).await?;
+        let provisional = assignment.session(&expected.sha256);
+        // The longest that the coordinator can send in this round.
+        for len in [
+            Roster::max_encoded_len(&provisional),
+            Delivery::max_encoded_len(&provisional),
+            Survivors::max_encoded_len(&provisional),
+        ] {
+            self.limit.allow(len);
+        }
+        let Round { round, attempt } = self.round;
+        self.outbox
+            .send(NodeMessage::Accept { round, attempt })
+            .await?;
+
+        let received = self.weights(&expected).await?;
+        let session = assignment.session(received.digest());
+        self.pause(PausePoint::Train).await;
+        let input = self.compute(assignment, session.clone(), received).await?;
+
+        let state = self.advertise_keys(&session).await?;
+        let state = self.share_keys(&session, state).await?;
+        let state = self.masked_input(&session, state, input).await?;
+        self.unmask(&session, state).await?;
+        Ok(SpanTimer::start(SpanKind::Waiting))
+    }
+
+    /// Holds the announcement against policy, model, text and ledger.
+    async fn check(&self, announcement: Announcement) -> Result<Assignment, RoundError> {
+        let (node, model) = (Arc::clone(&self.node), Arc::clone(&self.model));
+        self.heavy(move || {
+            let text = count_text(&node.directory)?;
+            let ledger = node.ledger();
+            Ok(announcement.check(&model, &node.policy, &ledger, text)?)
+        })
+        .await?
+    }
+
+    /// The weights of this round: kept from before, or from the coordinator.
+    async fn weights(
+        &self,
+        expected: &secagg_wire::digest::FileDigest,
+    ) -> Result<Received, RoundError> {
+        let expected = *expected;
+        let node = Arc::clone(&self.node);
+        let kept = self
+            .heavy(
+                move || match node.cache.read(ModelFile::Current, &expected)? {
+                    Some(kept) => Ok(Some(kept)),
+                    None => node.cache.read(ModelFile::Initial, &expected),
+                },
+            )
+            .await??;
+        if let Some(kept) = kept {
+            return Ok(kept);
+        }
+        let span = SpanTimer::start(SpanKind::Network);
+        let cap = self.model.weights_cap();
+        let received = self.fetcher.fetch("weights", &expected, cap).await?;
+        span.finish(&self.node.log, self.round, "weights");
+        self.node.log.event(
+            "model_received",
+            json!({ "round": self.round.round, "file": "weights", "bytes": expected.len }),
+        );
+        Ok(received)
+    }
+
+    /// Checks and keeps the weights, evaluates, trains, encodes.
+    async fn compute(
+        &self,
+        assignment: Assignment,
+        session: Session,
+        received: Received,
+    ) -> Result<Vector, RoundError> {
+        let (node, model) = (Arc::clone(&self.node), Arc::clone(&self.model));
+        let (round, cancel) = (self.round, self.cancel.clone());
+        let seed = training_seed(node.options.seed, &node.client_id, round.round)?;
+        self.heavy(move || {
+            set_threads(node.options.threads);
+            let weights = Weights::from_safetensors(received.bytes(), &model.files.description)?;
+            node.cache.store(ModelFile::Current, &received)?;
+            drop(received);
+            let local = LocalRound {
+                directory: &node.directory,
+                model: &model.files,
+                plan: &assignment.plan,
+                session: &session,
+                weights: &weights,
+                seed,
+                round,
+                log: &node.log,
+                hooks: &node.options.hooks,
+                cancel: &cancel,
+            };
+            Ok(local.compute()?)
+        })
+        .await?
+    }
+
+    async fn advertise_keys(&self, session: &Session) -> Result<AwaitRoster, RoundError> {
+        self.pause(PausePoint::AdvertiseKeys).await;
+        let (policy, id) = (self.node.policy.floors(), self.node.client_id);
+        let own = session.clone();
+        let (state, advert) = self
+            .cryptography("keygen", move || {
+                AwaitRoster::start(own, id, policy, &mut os_rng())
+            })
+            .await?;
+        self.answer(Phase::AdvertiseKeys, advert.encode(session))
+            .await?;
+        Ok(state)
+    }
+
+    async fn share_keys(
+        &mut self,
+        session: &Session,
+        state: AwaitRoster,
+    ) -> Result<AwaitDelivery, RoundError> {
+        let roster = self.next(Phase::ShareKeys, session, Roster::decode).await?;
+        self.pause(PausePoint::ShareKeys).await;
+        let (state, shares) = self
+            .cryptography("shares", move || state.receive(roster, &mut os_rng()))
+            .await??;
+        self.answer(Phase::ShareKeys, shares.encode(session))
+            .await?;
+        Ok(state)
+    }
+
+    async fn masked_input(
+        &mut self,
+        session: &Session,
+        state: AwaitDelivery,
+        input: Vector,
+    ) -> Result<AwaitSurvivors, RoundError> {
+        let delivery = self
+            .next(Phase::MaskedInput, session, Delivery::decode)
+            .await?;
+        self.pause(PausePoint::MaskedInput).await;
+        let ready: ReadyToMask = self
+            .cryptography("open", move || state.receive(delivery))
+            .await??;
+        let (state, masked) = self
+            .cryptography("masking", move || ready.mask(&input))
+            .await??;
+        let bytes = Bytes::from(masked.into_vec());
+
+        // On the disk before the first byte leaves: a coordinator that claims that the round failed
+        // must not get more sums of this model than the policy allows, whatever crashes here.
+        let (node, entry) = (Arc::clone(&self.node), upload(session, self.round.attempt));
+        let (round, copy) = (self.round, bytes.clone());
+        self.heavy(move || {
+            node.options.hooks.dump_masked(round.round, &copy);
+            let allowed = node.policy.uploads_per_model();
+            node.ledger().record(&entry, allowed)
+        })
+        .await??;
+        self.upload(bytes).await?;
+        Ok(state)
+    }
+
+    async fn upload(&self, bytes: Bytes) -> Result<(), RoundError> {
+        let Round { round, attempt } = self.round;
+        let span = SpanTimer::start(SpanKind::Network);
+        let mut outgoing =
+            Outgoing::masked(&self.connection, round, attempt, bytes.clone()).await?;
+        if self.node.options.hooks.pauses(round, PausePoint::Upload) {
+            outgoing.send_until(bytes.len() / 2, |_| ()).await?;
+            self.pause(PausePoint::Upload).await;
+        }
+        outgoing.finish(|_| ()).await?;
+        span.finish(&self.node.log, self.round, "upload");
+        if self.node.log.is_on() {
+            let len = bytes.len();
+            let digest = self.heavy(move || Digest::of(&bytes)).await?;
+            self.node.log.event(
+                "uploaded",
+                json!({ "round": round, "attempt": attempt, "bytes": len, "sha256": digest.to_string() }),
+            );
+        }
+        Ok(())
+    }
+
+    async fn unmask(&mut self, session: &Session, state: AwaitSurvivors) -> Result<(), RoundError> {
+        let survivors = self.next(Phase::Unmask, session, Survivors::decode).await?;
+        self.pause(PausePoint::Unmask).await;
+        let shares = self
+            .cryptography("unmask", move || state.receive(survivors))
+            .await??;
+        self.answer(Phase::Unmask, shares.encode(session)).await
+    }
+
+    /// The coordinator's message that opens a phase.
+    async fn next<T: Send + 'static>(
+        &mut self,
+        expected: Phase,
+        session: &Session,
+        decode: fn(&[u8], &Session) -> Result<T, DecodeError>,
+    ) -> Result<T, RoundError> {
+        let span = SpanTimer::start(SpanKind::Waiting);
+        let (found, body) = self.inbox.recv().await.ok_or(Disconnected)?;
+        span.finish(&self.node.log, self.round, expected.as_str());
+        if found != expected {
+            return Err(RoundError::OutOfTurn { expected, found });
+        }
+        let session = session.clone();
+        let message = self
+            .cryptography("decode", move || decode(&body, &session))
+            .await?;
+        message.map_err(|error| RoundError::Decode {
+            phase: expected,
+            error,
+        })
+    }
+
+    async fn answer(&self, phase: Phase, body: Vec<u8>) -> Result<(), RoundError> {
+        let Round { round, attempt } = self.round;
+        let body = Opaque::from(body);
+        let message = NodeMessage::Secagg {
+            round,
+            attempt,
+            phase,
+            body,
+        };
+        Ok(self.outbox.send(message).await?)
+    }
+
+    async fn pause(&self, at: PausePoint) {
+        self.node
+            .options
+            .hooks
+            .pause(&self.node.log, self.round, at)
+            .await;
+    }
+
+    /// Heavy work of the protocol, measured.
+    async fn cryptography<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, RoundError> {
+        let (log, round) = (self.node.log.clone(), self.round);
+        self.heavy(move || log.measure(round, SpanKind::Cryptography, name, work))
+            .await
+    }
+
+    /// Work in a thread of its own: on this one the connection must be kept alive.
+    async fn heavy<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, RoundError> {
+        let permit = Arc::clone(&self.heavy).acquire_owned().await;
+        tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(permit);
+            result
+        })
+        .await
+        .map_err(|error| RoundError::Worker {
+            problem: error.to_string(),
+        })
+    }
+}

@@ -1,0 +1,420 @@
+//! A small coordinator made of the server side of `secagg` and of the wire, for tests of a node.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use secagg::{ClientId, Parameters, Session, ThreatModel};
+use secagg_learning::{
+    LocalOptimizer, Plan, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+};
+use secagg_node::model::{ModelDescription, ModelFiles, Sizes, Weights};
+use secagg_node::participate::enrolment::{JoinRequest, join};
+use secagg_node::participate::node::{Node, Options};
+use secagg_node::participate::service::{self, RunEnd, RunError};
+use secagg_node::participate::shutdown::{Shutdown, ShutdownSender};
+use secagg_node::store::{Split, Store};
+use secagg_node::vocabulary::Vocabulary;
+use secagg_wire::channel::{CoordinatorChannel, EnrolCoordinatorChannel};
+use secagg_wire::close::{CloseCode, close};
+use secagg_wire::digest::{Digest, FileDigest};
+use secagg_wire::endpoint::{Peer, Timeouts, accept, listen};
+use secagg_wire::enrol::EnrolReply;
+use secagg_wire::events::EventLog;
+use secagg_wire::identity::{Fingerprint, TlsIdentity};
+use secagg_wire::message::{CoordinatorMessage, NodeMessage, RoundResult, RoundSummary};
+use secagg_wire::phase::Phase;
+use secagg_wire::plan::encode_plan;
+use secagg_wire::text::{Name, Reason};
+use secagg_wire::token::Token;
+use secagg_wire::transfer::{Incoming, accept_stream, send_file};
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+pub(crate) const WAIT: Duration = Duration::from_secs(60);
+
+/// Words for a tiny vocabulary, and messages made of them.
+const WORDS: &str = "see you soon at the station we can eat there then";
+
+/// A coordinator that listens on loopback and knows the nodes that joined.
+pub(crate) struct Coordinator {
+    endpoint: quinn::Endpoint,
+    pub(crate) identity: TlsIdentity,
+    pub(crate) address: SocketAddr,
+    pub(crate) model: ModelFiles,
+    /// What nodes may ask for.
+    pub(crate) files: Arc<Mutex<BTreeMap<Digest, Bytes>>>,
+    pub(crate) welcome: CoordinatorMessage,
+    pub(crate) initial: Bytes,
+    ids: BTreeMap<Fingerprint, ClientId>,
+}
+
+/// A node that said hello.
+pub(crate) struct Client {
+    pub(crate) id: ClientId,
+    pub(crate) channel: CoordinatorChannel,
+    files: Arc<Mutex<BTreeMap<Digest, Bytes>>>,
+    /// Files that were asked for.
+    pub(crate) asked: Vec<Digest>,
+}
+
+impl Coordinator {
+    pub(crate) fn new() -> Self {
+        Self::at(
+            "127.0.0.1:0".parse().unwrap(),
+            TlsIdentity::generate().unwrap(),
+        )
+    }
+
+    pub(crate) fn at(address: SocketAddr, identity: TlsIdentity) -> Self {
+        let endpoint = listen(address, &identity, &Timeouts::default()).unwrap();
+        let vocabulary = Vocabulary::from_text([WORDS], 15).unwrap();
+        let sizes = Sizes {
+            vocabulary: u32::try_from(vocabulary.len()).unwrap(),
+            embedding: 4,
+            units: 6,
+            output_bias: true,
+        };
+        let description = ModelDescription::cifg_lstm(sizes, 1).unwrap();
+        let initial = Bytes::from(Weights::initial(&description).to_safetensors());
+        let model = ModelFiles::new(description, vocabulary).unwrap();
+        let [description, vocabulary] = [model.description.to_toml(), model.vocabulary.to_text()]
+            .map(|text| Bytes::from(text.into_bytes()));
+        let welcome = CoordinatorMessage::Welcome {
+            federation: Name::fitted("test"),
+            description: FileDigest::of(&description),
+            vocabulary: FileDigest::of(&vocabulary),
+            initial: FileDigest::of(&initial),
+        };
+        let files = [description, vocabulary, initial.clone()];
+        let files = files.map(|bytes| (Digest::of(&bytes), bytes)).into();
+        Self {
+            address: endpoint.local_addr().unwrap(),
+            endpoint,
+            identity,
+            model,
+            files: Arc::new(Mutex::new(files)),
+            welcome,
+            initial,
+            ids: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) async fn peer(&self) -> Peer {
+        let incoming = self.endpoint.accept().await.unwrap();
+        accept(incoming, &Timeouts::default()).await.unwrap()
+    }
+
+    /// Has a node join in `directory` and gives it text.
+    pub(crate) async fn enrol(&mut self, directory: &Path, messages: usize) {
+        let token = Token::generate(self.identity.fingerprint()).unwrap();
+        let request = JoinRequest {
+            directory,
+            coordinator: self.address.into(),
+            token: &token,
+            name: Name::fitted("node"),
+            again: false,
+        };
+        let timeouts = Timeouts::default();
+        let (joined, ()) = tokio::join!(join(&request, &timeouts), self.answer_enrolment(None));
+        assert_eq!(joined.unwrap().federation, "test");
+        add_text(directory, messages);
+    }
+
+    /// Answers one enrolment: registers, or refuses.
+    pub(crate) async fn answer_enrolment(
+        &mut self,
+        refusal: Option<secagg_wire::enrol::EnrolRefusal>,
+    ) {
+        let peer = self.peer().await;
+        let mut channel = EnrolCoordinatorChannel::accept(&peer.connection, WAIT)
+            .await
+            .unwrap();
+        let request = channel.receive().await.unwrap();
+        request
+            .verify(&peer.fingerprint, &self.identity.fingerprint())
+            .unwrap();
+        let reply = match refusal {
+            Some(reason) => EnrolReply::Refused { reason },
+            None => {
+                self.ids.insert(peer.fingerprint, request.client_id());
+                EnrolReply::Enrolled {
+                    client_id: *request.client_id().as_bytes(),
+                    federation: Name::fitted("test"),
+                }
+            }
+        };
+        channel.send(&reply).await.unwrap();
+        peer.connection.closed().await;
+    }
+
+    /// The next node that connects and says hello.
+    pub(crate) async fn welcome(&self) -> Client {
+        let peer = self.peer().await;
+        let Some(id) = self.ids.get(&peer.fingerprint) else {
+            panic!("an unknown node");
+        };
+        let mut channel = CoordinatorChannel::accept(&peer.connection, WAIT)
+            .await
+            .unwrap();
+        let hello = channel.receive_within(WAIT).await.unwrap();
+        assert!(
+            matches!(hello, NodeMessage::Hello { protocol: 1, .. }),
+            "{hello:?}"
+        );
+        channel.limit().allow(1 << 20);
+        channel.send(&self.welcome).await.unwrap();
+        Client {
+            id: *id,
+            channel,
+            files: Arc::clone(&self.files),
+            asked: Vec::new(),
+        }
+    }
+
+    /// Refuses the next connection with a code.
+    pub(crate) async fn turn_away(&self, code: CloseCode) {
+        let peer = self.peer().await;
+        close(&peer.connection, code, "test");
+        peer.connection.closed().await;
+    }
+
+    pub(crate) fn plan(&self, kind: RoundKind) -> Plan {
+        let update = UpdatePlan {
+            parameters: u32::try_from(self.model.description.parameters()).unwrap(),
+            clip_norm: 10.0,
+            range: 10.0,
+            value_bits: 20,
+            weight_cap: 100,
+            max_cohort: 5,
+        };
+        let training = TrainingPlan {
+            epochs: 1,
+            batch: 64,
+            optimizer: LocalOptimizer::Sgd { rate: 0.5 },
+            gradient_clip: 5.0,
+            max_words: 10,
+        };
+        Plan::new(
+            kind,
+            update,
+            training,
+            ServerOptimizerConfig::FedAvg { rate: 1.0 },
+        )
+        .unwrap()
+    }
+
+    /// An announcement of the initial weights, and the parameters in it.
+    pub(crate) fn announce(&self, round: u64, plan: &Plan) -> (CoordinatorMessage, Parameters) {
+        let parameters = Parameters::new(
+            ThreatModel::HonestButCurious,
+            secagg::GraphKind::Complete,
+            3..=5,
+            plan.layout(),
+        )
+        .unwrap();
+        let announce = CoordinatorMessage::Announce {
+            round,
+            attempt: 1,
+            parameters: parameters.encode().into(),
+            nonce: [u8::try_from(round).unwrap(); 32],
+            plan: encode_plan(plan).unwrap().into(),
+            weights: FileDigest::of(&self.initial),
+        };
+        (announce, parameters)
+    }
+
+    /// The session that honest nodes have for an announcement.
+    pub(crate) fn session(&self, announce: &CoordinatorMessage, parameters: Parameters) -> Session {
+        let CoordinatorMessage::Announce {
+            round,
+            nonce,
+            plan,
+            weights,
+            ..
+        } = announce
+        else {
+            panic!("not an announcement");
+        };
+        let CoordinatorMessage::Welcome {
+            description,
+            vocabulary,
+            ..
+        } = &self.welcome
+        else {
+            panic!("not a welcome");
+        };
+        let model_digest = secagg_wire::digest::model_digest(
+            &description.sha256,
+            &vocabulary.sha256,
+            &weights.sha256,
+        );
+        let plan_digest = secagg_wire::digest::plan_digest(plan);
+        let (round, nonce) = (*round, *nonce);
+        let context = secagg::Context {
+            round,
+            nonce,
+            model_digest,
+            plan_digest,
+        };
+        Session::new(parameters, context)
+    }
+
+    pub(crate) fn add_file(&self, bytes: Bytes) -> FileDigest {
+        let file = FileDigest::of(&bytes);
+        self.files.lock().unwrap().insert(file.sha256, bytes);
+        file
+    }
+
+    pub(crate) fn stop(self) -> (SocketAddr, TlsIdentity, BTreeMap<Fingerprint, ClientId>) {
+        self.endpoint.close(0_u32.into(), b"");
+        (self.address, self.identity, self.ids)
+    }
+
+    pub(crate) fn with_ids(mut self, ids: BTreeMap<Fingerprint, ClientId>) -> Self {
+        self.ids = ids;
+        self
+    }
+}
+
+impl Client {
+    pub(crate) async fn send(&mut self, message: &CoordinatorMessage) {
+        self.channel.send(message).await.unwrap();
+    }
+
+    /// The next message; files that are asked for meanwhile are sent.
+    pub(crate) async fn next(&mut self) -> NodeMessage {
+        loop {
+            match self.channel.receive_within(WAIT).await.unwrap() {
+                NodeMessage::GetFile { digest } => {
+                    self.asked.push(digest);
+                    let bytes = self.files.lock().unwrap().get(&digest).cloned();
+                    let bytes = bytes.expect("the file is known");
+                    let connection = self.channel.connection().clone();
+                    tokio::spawn(async move { send_file(&connection, bytes, |_| ()).await });
+                }
+                other => return other,
+            }
+        }
+    }
+
+    pub(crate) async fn accepts(&mut self) {
+        let message = self.next().await;
+        assert!(matches!(message, NodeMessage::Accept { .. }), "{message:?}");
+    }
+
+    /// The body of the next secagg message.
+    pub(crate) async fn secagg(&mut self, expected: Phase) -> Vec<u8> {
+        match self.next().await {
+            NodeMessage::Secagg { phase, body, .. } if phase == expected => body.into_vec(),
+            other => panic!("expected a message of {expected}, not {other:?}"),
+        }
+    }
+
+    pub(crate) async fn open(&mut self, round: u64, phase: Phase, body: Vec<u8>) {
+        let body = body.into();
+        self.send(&CoordinatorMessage::Secagg {
+            round,
+            attempt: 1,
+            phase,
+            body,
+        })
+        .await;
+    }
+
+    pub(crate) async fn masked(&self, len: usize) -> Vec<u8> {
+        let stream = accept_stream(self.channel.connection()).await.unwrap();
+        match stream.header(WAIT).await.unwrap() {
+            Incoming::Masked(masked) => masked.receive(len, WAIT, |_| ()).await.unwrap(),
+            other @ Incoming::File(_) => panic!("expected a masked vector, not {other:?}"),
+        }
+    }
+
+    pub(crate) async fn end(&mut self, round: u64, result: RoundResult) {
+        self.send(&CoordinatorMessage::RoundEnd {
+            round,
+            attempt: 1,
+            result,
+            summary: RoundSummary::default(),
+        })
+        .await;
+    }
+
+    pub(crate) async fn finish(&mut self) {
+        self.send(&CoordinatorMessage::Finished {
+            reason: Reason::fitted("all rounds are done"),
+        })
+        .await;
+    }
+}
+
+/// A node that runs in this process.
+pub(crate) struct Running {
+    pub(crate) task: JoinHandle<Result<RunEnd, RunError>>,
+    pub(crate) shutdown: ShutdownSender,
+    pub(crate) events: PathBuf,
+}
+
+pub(crate) fn options() -> Options {
+    Options {
+        seed: Some(1),
+        ..Options::default()
+    }
+}
+
+pub(crate) fn run(directory: &Path, options: Options) -> Running {
+    let events = directory.join("events.jsonl");
+    let log = EventLog::to_file(&events).unwrap();
+    let node = Arc::new(Node::open(directory, log, options).unwrap());
+    let (sender, shutdown) = Shutdown::new();
+    Running {
+        task: tokio::spawn(service::run(node, shutdown)),
+        shutdown: sender,
+        events,
+    }
+}
+
+impl Running {
+    pub(crate) async fn ended(self) -> Result<RunEnd, RunError> {
+        tokio::time::timeout(WAIT, self.task)
+            .await
+            .expect("the node ends")
+            .unwrap()
+    }
+}
+
+/// The events of a kind so far.
+pub(crate) fn events(path: &Path, name: &str) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|event| event["event"] == name)
+        .collect()
+}
+
+/// `count` messages for training, two held out.
+pub(crate) fn messages(count: usize) -> (Vec<String>, Vec<String>) {
+    let words: Vec<&str> = WORDS.split(' ').collect();
+    let message = |start: usize| words[start % 7..start % 7 + 4].join(" ");
+    (
+        (0..count).map(message).collect(),
+        (count..count + 2).map(message).collect(),
+    )
+}
+
+fn add_text(directory: &Path, count: usize) {
+    let store = Store::open_or_create(directory).unwrap();
+    let (training, held_out) = messages(count);
+    for (messages, split) in [
+        (training, Split::TrainingOnly),
+        (held_out, Split::HeldOutOnly),
+    ] {
+        let messages: Vec<_> = messages.into_iter().map(Zeroizing::new).collect();
+        if !messages.is_empty() {
+            store.add(&messages, split).unwrap();
+        }
+    }
+}

@@ -1,0 +1,16 @@
+#![no_main]
+//! The frames of `EnrolReply`.
+
+use libfuzzer_sys::fuzz_target;
+use secagg_wire::{enrol::EnrolReply, frame};
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok((message, rest)) = frame::decode::<EnrolReply>(bytes, 4096) {
+        let frame = frame::encode(&message).expect("a decoded message encodes");
+        assert_eq!(
+            frame,
+            bytes[..bytes.len() - rest.len()],
+            "one message, one encoding"
+        );
+    }
+});

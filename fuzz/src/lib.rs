@@ -1,0 +1,55 @@
+//! What the fuzz targets share: the session that their messages belong to, and the property that
+//! every decoder has.
+
+use secagg::{Context, GraphKind, Layout, Parameters, Segment, Session, ThreatModel};
+
+/// A session with every way of packing.
+#[must_use]
+pub fn session() -> Session {
+    let segments = [("vertical", 600, 20), ("narrow", 7, 31), ("wide", 5, 48)];
+    let segments = segments.map(|(name, len, bits)| {
+        Segment::new(name, len, bits).expect("the segments are within the limits")
+    });
+    let layout = Layout::new(segments.into()).expect("the names are distinct");
+    let parameters = Parameters::new(
+        ThreatModel::HonestButCurious,
+        GraphKind::Complete,
+        3..=9,
+        layout,
+    )
+    .expect("the cohort is within the limits");
+    let context = Context {
+        round: 1,
+        nonce: [3; 32],
+        model_digest: [1; 32],
+        plan_digest: [2; 32],
+    };
+    Session::new(parameters, context)
+}
+
+/// The header that a message of this kind begins with, so that the fuzzer gets past it.
+#[must_use]
+pub fn with_header(kind: u8, session: &Session, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![1, kind];
+    bytes.extend_from_slice(&session.id().as_bytes()[..16]);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// Decodes `body` as the body of a message: it must encode to the same bytes, or be refused.
+pub fn canonical<M, E>(
+    kind: u8,
+    body: &[u8],
+    decode: impl Fn(&[u8], &Session) -> Result<M, E>,
+    encode: impl Fn(M, &Session) -> Vec<u8>,
+) {
+    let session = session();
+    let bytes = with_header(kind, &session, body);
+    if let Ok(message) = decode(&bytes, &session) {
+        assert_eq!(
+            encode(message, &session),
+            bytes,
+            "one message, one encoding"
+        );
+    }
+}

@@ -120,6 +120,7 @@ impl Python {
             // Retries can take minutes: show at once why. The rest goes into the error.
             if line.starts_with("WARNING") {
                 let _ = writeln!(io::stderr(), "{line}");
+                continue;
             }
             if last.len() == QUOTED_LINES {
                 last.pop_front();

@@ -1,7 +1,8 @@
 //! Loss and accuracy of a model on text that it was not trained on.
 
 use serde::Serialize;
-use tch::{Kind, Tensor};
+use tch::Tensor;
+use tch::kind::Element;
 
 use crate::model::{Batch, Model};
 use crate::vocabulary::{Token, TokenizedText, UNKNOWN};
@@ -86,27 +87,41 @@ pub fn evaluate(model: &Model, text: &TokenizedText) -> Evaluation {
 }
 
 fn add_batch(sum: &mut Evaluation, model: &Model, messages: &mut [&[Token]]) {
-    tch::no_grad(|| {
-        let batch = Batch::new(messages);
-        let scores = model.logits(&batch);
-        let targets = batch.targets().unsqueeze(1);
-        let right = scores.gather(1, &targets, false);
-        let losses = scores.logsumexp([1].as_slice(), true) - &right;
-        // The rank of the right answer; among equal scores the earlier word comes first.
-        let words = Tensor::arange(scores.size()[1], (Kind::Int64, scores.device()));
-        let before = scores.gt_tensor(&right).logical_or(
-            &scores
-                .eq_tensor(&right)
-                .logical_and(&words.unsqueeze(0).lt_tensor(&targets)),
-        );
-        let rank = before.sum_dim_intlist([1].as_slice(), false, Kind::Int64);
-        let known = batch.targets().not_equal(i64::from(UNKNOWN));
-        let count_below = |limit: i64| rank.lt(limit).logical_and(&known).sum(Kind::Int64);
-        sum.loss_sum += losses.sum(Kind::Double).double_value(&[]);
-        sum.top1 += count_below(1).int64_value(&[]).unsigned_abs();
-        sum.top3 += count_below(3).int64_value(&[]).unsigned_abs();
-        sum.tokens += batch.targets().numel() as u64;
-    });
+    let batch = Batch::new(messages);
+    let scores = tch::no_grad(|| model.logits(&batch));
+    let log_sums = values::<f32>(&scores.logsumexp([1].as_slice(), false));
+    let targets = values::<i64>(batch.targets());
+    let words = scores.size()[1].unsigned_abs();
+    let scores = values::<f32>(&scores);
+    let rows = scores.chunks_exact(usize::try_from(words).expect("a vocabulary fits into memory"));
+    for ((row, log_sum), target) in rows.zip(log_sums).zip(targets) {
+        let target = usize::try_from(target).expect("targets are words");
+        let rank = rank(row, target);
+        let known = target != UNKNOWN as usize;
+        sum.loss_sum += f64::from(log_sum - row[target]);
+        sum.top1 += u64::from(known && rank < 1);
+        sum.top3 += u64::from(known && rank < 3);
+        sum.tokens += 1;
+    }
+}
+
+/// How many words come before the target by score; among equal scores the earlier word does.
+fn rank(scores: &[f32], target: usize) -> u32 {
+    let (before, from) = scores.split_at(target);
+    let count = |scores: &[f32], comes_before: fn(f32, f32) -> bool| {
+        let comes_before = scores
+            .iter()
+            .map(|&score| u32::from(comes_before(score, from[0])));
+        comes_before.sum::<u32>()
+    };
+    count(before, |score, right| score >= right) + count(from, |score, right| score > right)
+}
+
+fn values<T: Element + Copy + Default>(tensor: &Tensor) -> Vec<T> {
+    let mut values = vec![T::default(); tensor.numel()];
+    let length = values.len();
+    tensor.copy_data(&mut values, length);
+    values
 }
 
 #[cfg(test)]

@@ -115,30 +115,26 @@ impl Weights {
 
     /// The initial weights: the same for the same description, on every machine.
     ///
-    /// Uniform in ±0.1 for the embedding and in ±1/√(columns) for the other matrices; zero for
-    /// biases, but 1 for the forget gate's, so that a new model remembers.
+    /// Biases are zero, matrices uniform in ±c/√(columns). The cell's input and the embedding get
+    /// a larger c than is usual: the tied embedding would otherwise start with scores so alike that
+    /// hundreds of steps pass before training takes hold.
     #[must_use]
     pub fn initial(description: &ModelDescription) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(u64::from(description.seed()));
         let mut values = Vec::with_capacity(description.parameters());
         for shape in description.shapes() {
-            let [rows, rest @ ..] = shape.dimensions.as_slice() else {
-                continue;
+            let scale = match shape.name.as_str() {
+                "embedding" => 3.0,
+                "cell_input" => 4.0,
+                "projection" => 2.0,
+                _ => 1.0,
             };
-            match (shape.name.as_str(), rest) {
-                ("cell_bias", _) => {
-                    let forget = rows / 3;
-                    values.extend((0..*rows).map(|row| if row < forget { 1.0 } else { 0.0 }));
+            match *shape.dimensions {
+                [_, columns] => {
+                    let bound = scale / (columns as f32).sqrt();
+                    values.extend((0..shape.elements()).map(|_| uniform(&mut rng, bound)));
                 }
-                (_, []) => values.extend(std::iter::repeat_n(0.0, *rows)),
-                (name, [columns, ..]) => {
-                    let bound = if name == "embedding" {
-                        0.1
-                    } else {
-                        1.0 / (*columns as f32).sqrt()
-                    };
-                    values.extend((0..rows * columns).map(|_| uniform(&mut rng, bound)));
-                }
+                _ => values.extend(std::iter::repeat_n(0.0, shape.elements())),
             }
         }
         Self {
@@ -318,7 +314,7 @@ mod tests {
             Weights::initial(&description())
         );
         assert_ne!(Weights::initial(&description()), Weights::initial(&other));
-        assert_eq!(Weights::initial(&other).values()[..4], [1.0, 1.0, 1.0, 0.0]);
+        assert_eq!(Weights::initial(&other).values()[..9], [0.0; 9]);
     }
 
     #[test]

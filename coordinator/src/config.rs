@@ -1,0 +1,415 @@
+//! The coordinator's configuration: `coordinator.toml`.
+//!
+//! A [`Config`] that exists is valid. Every key has a default, so that a file holds only what
+//! differs; an unknown key is refused, and every error names key, value and what is allowed.
+
+mod raw;
+mod template;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use secagg::ParametersError;
+use secagg_learning::{
+    LocalOptimizer, Plan, PlanError, RoundKind, SelectionRule, ServerOptimizerConfig, StoppingRule,
+    Strategy, TrainingPlan, UpdatePlan,
+};
+use secagg_wire::{endpoint::Timeouts, text::Name};
+
+use crate::{retention::Retention, round::deadline::Deadline};
+
+pub use self::template::template;
+
+/// Everything that an operator can set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The federation's name, shown to nodes.
+    pub federation: Name,
+    /// Where to listen, and what peers may use up.
+    pub network: Network,
+    /// Who takes part in a round.
+    pub cohort: Cohort,
+    /// How many rounds and attempts.
+    pub rounds: Rounds,
+    /// How long each phase waits.
+    pub deadlines: Deadlines,
+    /// How masked vectors are taken in.
+    pub uploads: Uploads,
+    /// Which weights are kept.
+    pub weights: Retention,
+    update: UpdateSettings,
+    training: TrainingPlan,
+    server: ServerOptimizerConfig,
+}
+
+/// `[network]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The UDP address to listen on; port 0 for any free one.
+    pub listen: SocketAddr,
+    /// Idle timeout, keep-alive and handshake timeout.
+    pub timeouts: Timeouts,
+    /// Connections at a time, handshakes included.
+    pub max_connections: usize,
+    /// Handshakes in progress from one address.
+    pub handshakes_per_address: usize,
+    /// Messages that one node may send between two announcements.
+    pub frames_per_round: u32,
+}
+
+/// `[cohort]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cohort {
+    /// The smallest roster.
+    pub min_clients: u32,
+    /// The largest roster.
+    pub max_clients: u32,
+    /// Share of a roster that may be corrupt.
+    pub corrupt_fraction: f64,
+    /// Share of a roster that may be lost after ShareKeys.
+    pub dropout_fraction: f64,
+    /// Who comes first.
+    pub strategy: Strategy,
+    /// Uploads after which a node is not selected any more.
+    pub max_participations: Option<u32>,
+}
+
+/// `[rounds]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rounds {
+    /// When training ends.
+    pub stopping: StoppingRule,
+    /// Attempts at one round.
+    pub max_attempts: u32,
+    /// How long to wait for enough nodes.
+    pub wait: Duration,
+    /// How long to wait for more nodes when there are enough for the first round.
+    pub gather: Duration,
+}
+
+/// `[deadlines]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Deadlines {
+    /// How long a node may take to answer an announcement.
+    pub answer: Duration,
+    /// From the announcement until the roster is fixed: training and AdvertiseKeys.
+    pub train: Deadline,
+    /// ShareKeys.
+    pub share_keys: Deadline,
+    /// MaskedInput.
+    pub masked_input: Deadline,
+    /// Unmask.
+    pub unmask: Deadline,
+}
+
+/// `[uploads]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uploads {
+    /// Masked vectors that are read at a time.
+    pub max_buffered: usize,
+    /// How long an upload may make no progress.
+    pub stall: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct UpdateSettings {
+    clip_norm: f32,
+    range: f32,
+    value_bits: u8,
+    weight_cap: u32,
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names the file, or the key, its value and what is allowed.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+            path: path.to_owned(),
+            error,
+        })?;
+        Self::parse(&text)
+    }
+
+    /// Checks a configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names the key, its value and what is allowed.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let raw: raw::File = toml::from_str(text)?;
+        raw.check()
+    }
+
+    /// The plan of a round over a model with so many parameters.
+    ///
+    /// # Errors
+    /// [`PlanError`] when a sum could overflow.
+    pub fn plan(&self, kind: RoundKind, parameters: u32) -> Result<Plan, PlanError> {
+        let UpdateSettings {
+            clip_norm,
+            range,
+            value_bits,
+            weight_cap,
+        } = self.update;
+        let update = UpdatePlan {
+            parameters,
+            clip_norm,
+            range,
+            value_bits,
+            weight_cap,
+            max_cohort: self.cohort.max_clients,
+        };
+        Plan::new(kind, update, self.training, self.server)
+    }
+
+    /// The server's optimiser.
+    #[must_use]
+    pub fn server_optimizer(&self) -> &ServerOptimizerConfig {
+        &self.server
+    }
+
+    /// Which nodes are selected, of those that are connected.
+    #[must_use]
+    pub fn selection(&self) -> SelectionRule {
+        SelectionRule {
+            max: self.cohort.max_clients,
+            strategy: self.cohort.strategy,
+            max_participations: self.cohort.max_participations,
+        }
+    }
+}
+
+impl Cohort {
+    /// The threshold for a roster of `n`: with A = ⌊corrupt·n⌋ and D = ⌊dropout·n⌋.
+    ///
+    /// # Errors
+    /// [`ParametersError::Infeasible`] when no threshold is above A and within the survivors.
+    pub fn threshold(&self, n: u32) -> Result<u32, ParametersError> {
+        let share = |fraction: f64| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a fraction below 1 of a u32, not negative"
+            )]
+            let count = (fraction * f64::from(n)).floor() as u32;
+            count
+        };
+        secagg::choose_threshold(
+            n,
+            share(self.corrupt_fraction),
+            share(self.dropout_fraction),
+        )
+    }
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {error}: run `secagg-coordinator init` first", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It is no TOML, has an unknown key, or a value of another type.
+    #[error("coordinator.toml: {0}")]
+    Toml(#[from] toml::de::Error),
+    /// A value is out of range.
+    #[error("coordinator.toml: {key} is {value}; allowed is {allowed}")]
+    OutOfRange {
+        /// The key, with its table.
+        key: &'static str,
+        /// The value as written.
+        value: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// A value of `[update]`, `[training]` or `[server]` was refused.
+    #[error("coordinator.toml: {0}")]
+    Plan(#[from] PlanError),
+    /// No threshold suits a roster that the bounds allow.
+    #[error(
+        "coordinator.toml: cohort.corrupt_fraction {corrupt} and cohort.dropout_fraction {dropout} \
+         leave no threshold for a roster of {clients} (cohort.min_clients {min} to \
+         cohort.max_clients {max}): {error}"
+    )]
+    Threshold {
+        /// The corrupt fraction.
+        corrupt: f64,
+        /// The dropout fraction.
+        dropout: f64,
+        /// The roster's size.
+        clients: u32,
+        /// The smallest roster.
+        min: u32,
+        /// The largest roster.
+        max: u32,
+        /// Why.
+        error: ParametersError,
+    },
+}
+
+/// The default local training: Adam at 0.002, one epoch of batches of 16.
+const DEFAULT_TRAINING: TrainingPlan = TrainingPlan {
+    epochs: 1,
+    batch: 16,
+    optimizer: LocalOptimizer::Adam { rate: 0.002 },
+    gradient_clip: 5.0,
+    max_words: 64,
+};
+
+const DEFAULT_SERVER: ServerOptimizerConfig = ServerOptimizerConfig::FedAvg { rate: 1.0 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn out_of_range(text: &str) -> (&'static str, String) {
+        match Config::parse(text) {
+            Err(ConfigError::OutOfRange { key, value, .. }) => (key, value),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let config = Config::parse("").unwrap();
+        assert_eq!(config.cohort.min_clients, 3);
+        assert_eq!(config.uploads.max_buffered, 4);
+        assert_eq!(config.training, DEFAULT_TRAINING);
+        assert_eq!(config.server, DEFAULT_SERVER);
+    }
+
+    #[test]
+    fn the_template_says_the_defaults() {
+        let listen = Config::parse("").unwrap().network.listen;
+        assert_eq!(
+            Config::parse(&template(listen)).unwrap(),
+            Config::parse("").unwrap()
+        );
+    }
+
+    #[test]
+    fn every_key_of_the_template_is_explained() {
+        let text = template("127.0.0.1:4433".parse().unwrap());
+        let mut explained = false;
+        for line in text.lines() {
+            if line.starts_with('#') {
+                explained = true;
+            } else if line.contains(" = ") {
+                assert!(explained, "no comment above {line:?}");
+                explained = false;
+            } else if line.starts_with('[') {
+                explained = line.starts_with("[server");
+            }
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        for (text, key, value) in [
+            ("[cohort]\nmin_clients = 2", "cohort.min_clients", "2"),
+            ("[cohort]\nmin_clients = -1", "cohort.min_clients", "-1"),
+            (
+                "[cohort]\nmin_clients = 9\nmax_clients = 8",
+                "cohort.max_clients",
+                "8",
+            ),
+            (
+                "[cohort]\ndropout_fraction = 1.0",
+                "cohort.dropout_fraction",
+                "1",
+            ),
+            (
+                "[cohort]\ncorrupt_fraction = nan",
+                "cohort.corrupt_fraction",
+                "NaN",
+            ),
+            (
+                "[uploads]\nmax_buffered_uploads = 0",
+                "uploads.max_buffered_uploads",
+                "0",
+            ),
+            (
+                "[deadlines.unmask]\nmin_seconds = 5\nmax_seconds = 4",
+                "deadlines.unmask.max_seconds",
+                "4",
+            ),
+            (
+                "[deadlines.share_keys]\nmin_fraction = 1.5",
+                "deadlines.share_keys.min_fraction",
+                "1.5",
+            ),
+            ("[network]\nidle_seconds = 0", "network.idle_seconds", "0"),
+            ("[network]\nlisten = \"here\"", "network.listen", "\"here\""),
+            ("[rounds]\nrounds = 0", "rounds.rounds", "0"),
+            ("[weights]\nkeep_last = 0", "weights.keep_last", "0"),
+            (
+                "[training]\nbatch = 99999999999",
+                "training.batch",
+                "99999999999",
+            ),
+        ] {
+            assert_eq!(out_of_range(text), (key, value.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let error = Config::parse("[cohort]\nmin_client = 3").unwrap_err();
+        let shown = error.to_string();
+        assert!(matches!(error, ConfigError::Toml(_)));
+        assert!(
+            shown.contains("min_client") && shown.contains("min_clients"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_plan_value_is_refused_by_name() {
+        assert!(matches!(
+            Config::parse("[update]\nvalue_bits = 25"),
+            Err(ConfigError::Plan(PlanError::Integer {
+                name: "update.value_bits",
+                value: 25,
+                ..
+            }))
+        ));
+        assert!(matches!(
+            Config::parse("[training]\noptimizer = { sgd = { rate = 0.0 } }"),
+            Err(ConfigError::Plan(PlanError::Float { name, .. })) if name.ends_with("rate")
+        ));
+    }
+
+    #[test]
+    fn bounds_without_a_threshold_are_refused() {
+        let text = "[cohort]\nmin_clients = 4\nmax_clients = 8\ndropout_fraction = 0.7";
+        assert!(matches!(
+            Config::parse(text),
+            Err(ConfigError::Threshold {
+                clients: 4,
+                error: ParametersError::Infeasible { .. },
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn the_threshold_is_chosen_for_the_actual_roster() {
+        let config =
+            Config::parse("[cohort]\ncorrupt_fraction = 0.25\ndropout_fraction = 0.3").unwrap();
+        assert_eq!(config.cohort.threshold(3), Ok(2));
+        assert_eq!(config.cohort.threshold(12), Ok(4)); // A = 3, D = 3: 4 ≤ 8.
+        assert_eq!(config.cohort.threshold(100), Ok(26));
+        assert_eq!(
+            config.cohort.threshold(2),
+            Err(ParametersError::Cohort { min: 2, max: 2 })
+        );
+    }
+}

@@ -1,0 +1,447 @@
+//! The file as written, before its values are checked.
+//!
+//! Whole numbers are read as i64, so that a negative or huge one is refused by the checks here,
+//! with its key and range.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use secagg::{MAX_COHORT, MIN_COHORT};
+use secagg_learning::{
+    LocalOptimizer, RoundKind, ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan,
+};
+use secagg_wire::{endpoint::Timeouts, text::Name};
+use serde::Deserialize;
+
+use super::{
+    Cohort, Config, ConfigError, DEFAULT_SERVER, DEFAULT_TRAINING, Deadlines, Network, Rounds,
+    UpdateSettings, Uploads,
+};
+use crate::{retention::Retention, round::deadline::Deadline};
+
+macro_rules! table {
+    ($(#[$meta:meta])* $Name:ident { $($field:ident: $Type:ty = $default:expr,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(super) struct $Name { $($field: $Type,)* }
+
+        impl Default for $Name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+table! {
+    /// The whole file.
+    File {
+        federation: RawFederation = RawFederation::default(),
+        network: RawNetwork = RawNetwork::default(),
+        cohort: RawCohort = RawCohort::default(),
+        rounds: RawRounds = RawRounds::default(),
+        deadlines: RawDeadlines = RawDeadlines::default(),
+        uploads: RawUploads = RawUploads::default(),
+        update: RawUpdate = RawUpdate::default(),
+        training: RawTraining = RawTraining::default(),
+        server: ServerOptimizerConfig = DEFAULT_SERVER,
+        weights: RawWeights = RawWeights::default(),
+    }
+}
+
+table! { RawFederation { name: String = "federation".to_owned(), } }
+
+table! {
+    RawNetwork {
+        listen: String = "127.0.0.1:4433".to_owned(),
+        idle_seconds: f64 = 30.0,
+        keep_alive_seconds: f64 = 8.0,
+        handshake_seconds: f64 = 10.0,
+        max_connections: i64 = 1024,
+        handshakes_per_address: i64 = 128,
+        frames_per_round: i64 = 64,
+    }
+}
+
+table! {
+    RawCohort {
+        min_clients: i64 = 3,
+        max_clients: i64 = 100,
+        corrupt_fraction: f64 = 0.1,
+        dropout_fraction: f64 = 0.3,
+        strategy: Strategy = Strategy::LeastRecent,
+        max_participations: i64 = 0,
+    }
+}
+
+table! {
+    RawRounds {
+        rounds: i64 = 10,
+        patience: i64 = 3,
+        min_delta: f64 = 0.0,
+        max_attempts: i64 = 5,
+        wait_seconds: f64 = 600.0,
+        gather_seconds: f64 = 3.0,
+    }
+}
+
+table! {
+    RawDeadlines {
+        answer_seconds: f64 = 30.0,
+        train: RawTrain = RawTrain::default(),
+        share_keys: RawDeadline = RawDeadline::default(),
+        masked_input: RawMaskedInput = RawMaskedInput::default(),
+        unmask: RawDeadline = RawDeadline::default(),
+    }
+}
+
+table! {
+    RawDeadline {
+        min_seconds: f64 = 10.0,
+        max_seconds: f64 = 60.0,
+        min_fraction: f64 = 0.8,
+    }
+}
+
+table! {
+    RawTrain {
+        min_seconds: f64 = 300.0,
+        max_seconds: f64 = 1800.0,
+        min_fraction: f64 = 0.8,
+    }
+}
+
+table! {
+    RawMaskedInput {
+        min_seconds: f64 = 60.0,
+        max_seconds: f64 = 600.0,
+        min_fraction: f64 = 0.8,
+    }
+}
+
+table! { RawUploads { max_buffered_uploads: i64 = 4, stall_seconds: f64 = 15.0, } }
+
+table! {
+    RawUpdate {
+        clip_norm: f32 = 10.0,
+        range: f32 = 0.5,
+        value_bits: i64 = 16,
+        weight_cap: i64 = 1000,
+    }
+}
+
+table! {
+    RawTraining {
+        epochs: i64 = i64::from(DEFAULT_TRAINING.epochs),
+        batch: i64 = i64::from(DEFAULT_TRAINING.batch),
+        optimizer: LocalOptimizer = DEFAULT_TRAINING.optimizer,
+        gradient_clip: f32 = DEFAULT_TRAINING.gradient_clip,
+        max_words: i64 = i64::from(DEFAULT_TRAINING.max_words),
+    }
+}
+
+table! { RawWeights { keep_last: i64 = 3, keep_every: i64 = 10, keep_best: bool = true, } }
+
+impl File {
+    pub(super) fn check(self) -> Result<Config, ConfigError> {
+        let config = Config {
+            federation: self.federation.check()?,
+            network: self.network.check()?,
+            cohort: self.cohort.check()?,
+            rounds: self.rounds.check()?,
+            deadlines: self.deadlines.check()?,
+            uploads: Uploads {
+                max_buffered: whole(
+                    "uploads.max_buffered_uploads",
+                    self.uploads.max_buffered_uploads,
+                    1..=1024,
+                )? as usize,
+                stall: seconds("uploads.stall_seconds", self.uploads.stall_seconds)?,
+            },
+            update: self.update.check()?,
+            training: self.training.check()?,
+            server: self.server,
+            weights: self.weights.check()?,
+        };
+        // Whatever the model's size, the plan's own checks name a value that is out of range.
+        config.plan(RoundKind::Train, 1)?;
+        let cohort = &config.cohort;
+        for clients in cohort.min_clients..=cohort.max_clients {
+            cohort
+                .threshold(clients)
+                .map_err(|error| ConfigError::Threshold {
+                    corrupt: cohort.corrupt_fraction,
+                    dropout: cohort.dropout_fraction,
+                    clients,
+                    min: cohort.min_clients,
+                    max: cohort.max_clients,
+                    error,
+                })?;
+        }
+        Ok(config)
+    }
+}
+
+impl RawFederation {
+    fn check(self) -> Result<Name, ConfigError> {
+        Name::new(self.name.clone()).map_err(|error| ConfigError::OutOfRange {
+            key: "federation.name",
+            value: format!("{:?}", self.name),
+            allowed: format!("a short name ({error})"),
+        })
+    }
+}
+
+impl RawNetwork {
+    fn check(self) -> Result<Network, ConfigError> {
+        let listen = self.listen.parse().map_err(|_| ConfigError::OutOfRange {
+            key: "network.listen",
+            value: format!("{:?}", self.listen),
+            allowed: "an IP address with a port, like \"0.0.0.0:4433\" or \"[::]:4433\"".to_owned(),
+        })?;
+        let keep_alive = match self.keep_alive_seconds {
+            0.0 => None,
+            some => Some(seconds("network.keep_alive_seconds", some)?),
+        };
+        Ok(Network {
+            listen,
+            timeouts: Timeouts {
+                idle: seconds("network.idle_seconds", self.idle_seconds)?,
+                keep_alive,
+                handshake: seconds("network.handshake_seconds", self.handshake_seconds)?,
+            },
+            max_connections: whole("network.max_connections", self.max_connections, 1..=65_536)?
+                as usize,
+            handshakes_per_address: whole(
+                "network.handshakes_per_address",
+                self.handshakes_per_address,
+                1..=65_536,
+            )? as usize,
+            frames_per_round: whole(
+                "network.frames_per_round",
+                self.frames_per_round,
+                16..=65_536,
+            )?,
+        })
+    }
+}
+
+impl RawCohort {
+    fn check(self) -> Result<Cohort, ConfigError> {
+        let min_clients = whole(
+            "cohort.min_clients",
+            self.min_clients,
+            MIN_COHORT..=MAX_COHORT,
+        )?;
+        let max_clients = whole(
+            "cohort.max_clients",
+            self.max_clients,
+            min_clients..=MAX_COHORT,
+        )?;
+        if let Strategy::Batches { size } = self.strategy {
+            whole(
+                "cohort.strategy.batches.size",
+                i64::from(size),
+                1..=max_clients,
+            )?;
+        }
+        let cap = whole(
+            "cohort.max_participations",
+            self.max_participations,
+            0..=u32::MAX,
+        )?;
+        Ok(Cohort {
+            min_clients,
+            max_clients,
+            corrupt_fraction: fraction("cohort.corrupt_fraction", self.corrupt_fraction, false)?,
+            dropout_fraction: fraction("cohort.dropout_fraction", self.dropout_fraction, false)?,
+            strategy: self.strategy,
+            max_participations: (cap > 0).then_some(cap),
+        })
+    }
+}
+
+impl RawRounds {
+    fn check(self) -> Result<Rounds, ConfigError> {
+        let patience = whole("rounds.patience", self.patience, 0..=1_000_000)?;
+        if !(0.0..=1e9).contains(&self.min_delta) {
+            return Err(ConfigError::OutOfRange {
+                key: "rounds.min_delta",
+                value: self.min_delta.to_string(),
+                allowed: "a number from 0 to 1e9".to_owned(),
+            });
+        }
+        Ok(Rounds {
+            stopping: StoppingRule {
+                max_rounds: whole("rounds.rounds", self.rounds, 1..=1_000_000)?,
+                patience: (patience > 0).then_some(patience),
+                min_delta: self.min_delta,
+            },
+            max_attempts: whole("rounds.max_attempts", self.max_attempts, 1..=1000)?,
+            wait: seconds("rounds.wait_seconds", self.wait_seconds)?,
+            gather: seconds_or_none("rounds.gather_seconds", self.gather_seconds)?,
+        })
+    }
+}
+
+impl RawDeadlines {
+    fn check(self) -> Result<Deadlines, ConfigError> {
+        let keys = |min, max, share| [min, max, share];
+        Ok(Deadlines {
+            answer: seconds("deadlines.answer_seconds", self.answer_seconds)?,
+            train: deadline(
+                keys(
+                    "deadlines.train.min_seconds",
+                    "deadlines.train.max_seconds",
+                    "deadlines.train.min_fraction",
+                ),
+                self.train.min_seconds,
+                self.train.max_seconds,
+                self.train.min_fraction,
+            )?,
+            share_keys: deadline(
+                keys(
+                    "deadlines.share_keys.min_seconds",
+                    "deadlines.share_keys.max_seconds",
+                    "deadlines.share_keys.min_fraction",
+                ),
+                self.share_keys.min_seconds,
+                self.share_keys.max_seconds,
+                self.share_keys.min_fraction,
+            )?,
+            masked_input: deadline(
+                keys(
+                    "deadlines.masked_input.min_seconds",
+                    "deadlines.masked_input.max_seconds",
+                    "deadlines.masked_input.min_fraction",
+                ),
+                self.masked_input.min_seconds,
+                self.masked_input.max_seconds,
+                self.masked_input.min_fraction,
+            )?,
+            unmask: deadline(
+                keys(
+                    "deadlines.unmask.min_seconds",
+                    "deadlines.unmask.max_seconds",
+                    "deadlines.unmask.min_fraction",
+                ),
+                self.unmask.min_seconds,
+                self.unmask.max_seconds,
+                self.unmask.min_fraction,
+            )?,
+        })
+    }
+}
+
+impl RawUpdate {
+    fn check(self) -> Result<UpdateSettings, ConfigError> {
+        Ok(UpdateSettings {
+            clip_norm: self.clip_norm,
+            range: self.range,
+            // The plan has the exact range, and names it.
+            value_bits: u8::try_from(whole("update.value_bits", self.value_bits, 0..=255)?)
+                .unwrap_or(u8::MAX),
+            weight_cap: whole("update.weight_cap", self.weight_cap, 1..=u32::MAX)?,
+        })
+    }
+}
+
+impl RawTraining {
+    fn check(self) -> Result<TrainingPlan, ConfigError> {
+        Ok(TrainingPlan {
+            epochs: whole("training.epochs", self.epochs, 1..=1000)?,
+            batch: whole("training.batch", self.batch, 1..=65_536)?,
+            optimizer: self.optimizer,
+            gradient_clip: self.gradient_clip,
+            max_words: whole("training.max_words", self.max_words, 1..=4096)?,
+        })
+    }
+}
+
+impl RawWeights {
+    fn check(self) -> Result<Retention, ConfigError> {
+        let every = whole("weights.keep_every", self.keep_every, 0..=1_000_000)?;
+        Ok(Retention {
+            last: whole("weights.keep_last", self.keep_last, 1..=1_000_000)?,
+            every: (every > 0).then_some(every),
+            best: self.keep_best,
+        })
+    }
+}
+
+fn whole(key: &'static str, value: i64, allowed: RangeInclusive<u32>) -> Result<u32, ConfigError> {
+    u32::try_from(value)
+        .ok()
+        .filter(|value| allowed.contains(value))
+        .ok_or_else(|| ConfigError::OutOfRange {
+            key,
+            value: value.to_string(),
+            allowed: format!(
+                "a whole number from {} to {}",
+                allowed.start(),
+                allowed.end()
+            ),
+        })
+}
+
+fn fraction(key: &'static str, value: f64, whole: bool) -> Result<f64, ConfigError> {
+    if (0.0..1.0).contains(&value) || (whole && value == 1.0) {
+        return Ok(value);
+    }
+    Err(ConfigError::OutOfRange {
+        key,
+        value: value.to_string(),
+        allowed: if whole {
+            "a number from 0 to 1".to_owned()
+        } else {
+            "a number from 0 to below 1".to_owned()
+        },
+    })
+}
+
+fn seconds(key: &'static str, value: f64) -> Result<Duration, ConfigError> {
+    if (0.001..=MAX_SECONDS).contains(&value) {
+        return Ok(Duration::from_secs_f64(value));
+    }
+    Err(ConfigError::OutOfRange {
+        key,
+        value: value.to_string(),
+        allowed: format!("a number of seconds from 0.001 to {MAX_SECONDS}"),
+    })
+}
+
+fn seconds_or_none(key: &'static str, value: f64) -> Result<Duration, ConfigError> {
+    if (0.0..=MAX_SECONDS).contains(&value) {
+        return Ok(Duration::from_secs_f64(value));
+    }
+    Err(ConfigError::OutOfRange {
+        key,
+        value: value.to_string(),
+        allowed: format!("a number of seconds from 0 to {MAX_SECONDS}"),
+    })
+}
+
+fn deadline(
+    [min_key, max_key, fraction_key]: [&'static str; 3],
+    min: f64,
+    max: f64,
+    share: f64,
+) -> Result<Deadline, ConfigError> {
+    let min = seconds_or_none(min_key, min)?;
+    let max_seconds = seconds(max_key, max)?;
+    if max_seconds < min {
+        return Err(ConfigError::OutOfRange {
+            key: max_key,
+            value: max.to_string(),
+            allowed: format!("at least {min_key}, {} seconds", min.as_secs_f64()),
+        });
+    }
+    Ok(Deadline {
+        min,
+        max: max_seconds,
+        min_fraction: fraction(fraction_key, share, true)?,
+    })
+}
+
+/// A week: a longer wait is a mistake.
+const MAX_SECONDS: f64 = 604_800.0;

@@ -1,0 +1,147 @@
+//! What `init` writes: every key at its default, each with a comment.
+
+use std::net::SocketAddr;
+
+/// The configuration file of a new coordinator that listens there.
+#[must_use]
+pub fn template(listen: SocketAddr) -> String {
+    TEMPLATE.replace("{listen}", &listen.to_string())
+}
+
+const TEMPLATE: &str = r#"# The configuration of a secagg coordinator. Every key stands here with its default; a key that
+# is left out has that default too. Changes count from the next `secagg-coordinator run`.
+
+[federation]
+# The federation's name, shown to nodes. At most 64 bytes.
+name = "federation"
+
+[network]
+# The UDP address to listen on. "0.0.0.0:4433" for every interface; port 0 for any free one.
+listen = "{listen}"
+# Seconds without a sign of life after which a node counts as gone.
+idle_seconds = 30.0
+# Seconds between two signs of life when there is nothing to say; 0 for none.
+keep_alive_seconds = 8.0
+# Seconds that a handshake and the first message may take.
+handshake_seconds = 10.0
+# Connections at a time, handshakes included. What comes on top is refused.
+max_connections = 1024
+# Handshakes in progress at a time from one address.
+handshakes_per_address = 128
+# Messages that one node may send between two announcements; one that sends more is closed.
+frames_per_round = 64
+
+[cohort]
+# Nodes that a round needs at least, 3 or more: a sum of two reveals each to the other.
+min_clients = 3
+# Nodes that a round takes at most. Fixes the width of the ring: more nodes, more bits an element.
+max_clients = 100
+# Share of a roster that may be corrupt, 0 to below 1. A = floor(share x nodes); the threshold is
+# above A.
+corrupt_fraction = 0.1
+# Share of a roster that may be lost after it is fixed, 0 to below 1.
+dropout_fraction = 0.3
+# Who is selected when more nodes are connected than a round takes: "least-recent", or whole
+# batches of nodes in the order of enrolment: { batches = { size = 4 } }.
+strategy = "least-recent"
+# Uploads after which a node is not selected any more; 0 for no limit.
+max_participations = 0
+
+[rounds]
+# Training rounds after which training ends.
+rounds = 10
+# Evaluated rounds in a row without an improvement after which training ends; 0 for never.
+patience = 3
+# An improvement lowers the best validation loss by more than this, in nats a token.
+min_delta = 0.0
+# Attempts at one round before the coordinator gives up.
+max_attempts = 5
+# Seconds to wait for enough nodes before the coordinator gives up.
+wait_seconds = 600.0
+# Seconds to wait for further nodes before the first round, once there are enough.
+gather_seconds = 3.0
+
+[deadlines]
+# Seconds that a node has to accept or decline a round.
+answer_seconds = 30.0
+
+# Each phase closes at once when everybody still expected has answered. Otherwise it closes after
+# min_seconds if enough for the protocol and min_fraction of the expected nodes have answered, and
+# after max_seconds in any case.
+[deadlines.train]
+# From the announcement until the roster is fixed: nodes evaluate, train and advertise keys.
+min_seconds = 300.0
+# The longest wait.
+max_seconds = 1800.0
+# Share of the nodes that accepted, 0 to 1.
+min_fraction = 0.8
+
+[deadlines.share_keys]
+# Until every node of the roster has sent its sealed shares.
+min_seconds = 10.0
+# The longest wait.
+max_seconds = 60.0
+# Share of the roster, 0 to 1.
+min_fraction = 0.8
+
+[deadlines.masked_input]
+# Until the masked vectors are in.
+min_seconds = 60.0
+# The longest wait.
+max_seconds = 600.0
+# Share of those that shared their keys, 0 to 1.
+min_fraction = 0.8
+
+[deadlines.unmask]
+# Until the survivors have revealed their shares.
+min_seconds = 10.0
+# The longest wait.
+max_seconds = 60.0
+# Share of the survivors, 0 to 1.
+min_fraction = 0.8
+
+[uploads]
+# Masked vectors that are read into memory at a time. The others wait by flow control.
+max_buffered_uploads = 4
+# Seconds without progress after which an upload loses its place and its node is dropped.
+stall_seconds = 15.0
+
+[update]
+# Largest L2 norm of a node's update; a longer one is scaled down.
+clip_norm = 10.0
+# Largest magnitude of one weighted element; what lies beyond is clamped.
+range = 0.5
+# Bits of a rounded value, 2 to 24.
+value_bits = 16
+# Largest weight of one node: who has more examples counts with this many.
+weight_cap = 1000
+
+[training]
+# Passes over a node's text in a round, 1 to 1000.
+epochs = 1
+# Examples a step, 1 to 65536.
+batch = 16
+# The optimiser of local steps: { sgd = { rate = 1.0 } } or { adam = { rate = 0.002 } }.
+optimizer = { adam = { rate = 0.002 } }
+# Largest L2 norm of a step's gradient.
+gradient_clip = 5.0
+# Words of an example that are used, 1 to 4096.
+max_words = 64
+
+# How the mean update changes the weights. One of
+#   [server.fedavg]   rate
+#   [server.fedavgm]  rate, momentum
+#   [server.fedadam]  rate, beta1, beta2, tau
+#   [server.fedyogi]  rate, beta1, beta2, tau
+[server.fedavg]
+# The server's learning rate.
+rate = 1.0
+
+[weights]
+# The newest weights that are kept, at least 1.
+keep_last = 3
+# Of the older ones, every so many rounds one is kept; 0 for none.
+keep_every = 10
+# Whether the round with the best validation loss is kept.
+keep_best = true
+"#;

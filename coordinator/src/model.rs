@@ -1,0 +1,387 @@
+//! The model as the coordinator sees it: three opaque files, and a flat vector of weights.
+//!
+//! The flat vector is the concatenation of all tensors in ascending order of their names, row by
+//! row. What the tensors mean is the nodes' business alone.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
+use secagg_wire::digest::FileDigest;
+
+/// The description's file name in a model folder.
+pub const DESCRIPTION: &str = "model.toml";
+/// The vocabulary's file name.
+pub const VOCABULARY: &str = "vocabulary.txt";
+/// The initial weights' file name.
+pub const INITIAL: &str = "initial.safetensors";
+
+/// A model folder that was read and checked.
+#[derive(Debug)]
+pub struct Model {
+    /// `model.toml`.
+    pub description: ModelFile,
+    /// `vocabulary.txt`.
+    pub vocabulary: ModelFile,
+    /// `initial.safetensors`.
+    pub initial: ModelFile,
+    /// Names and shapes of the tensors.
+    pub shapes: Shapes,
+}
+
+/// A file with its digest.
+#[derive(Clone, Debug)]
+pub struct ModelFile {
+    /// Length and SHA-256.
+    pub digest: FileDigest,
+    /// The content, shared by all downloads.
+    pub bytes: Bytes,
+}
+
+impl ModelFile {
+    /// A file of these bytes.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self {
+            digest: FileDigest::of(&bytes),
+            bytes: bytes.into(),
+        }
+    }
+}
+
+impl Model {
+    /// Reads and checks a model folder.
+    ///
+    /// # Errors
+    /// [`ModelError`] that names the file and what is wrong with it.
+    pub fn load(folder: &Path) -> Result<Self, ModelError> {
+        let description = read(folder, DESCRIPTION, MAX_DESCRIPTION)?;
+        let path = folder.join(DESCRIPTION);
+        let text = text(&path, &description)?;
+        toml::from_str::<toml::Table>(text)
+            .map_err(|error| ModelError::invalid(&path, error.to_string().trim_end()))?;
+        let vocabulary = read(folder, VOCABULARY, MAX_VOCABULARY)?;
+        check_vocabulary(&folder.join(VOCABULARY), &vocabulary)?;
+        let initial = read(folder, INITIAL, MAX_WEIGHTS)?;
+        let path = folder.join(INITIAL);
+        let shapes = Shapes::read(&initial).map_err(|error| error.at(&path))?;
+        // A NaN in the first weights would poison every later round.
+        shapes.flat(&initial).map_err(|error| error.at(&path))?;
+        Ok(Self {
+            description: ModelFile::new(description),
+            vocabulary: ModelFile::new(vocabulary),
+            initial: ModelFile::new(initial),
+            shapes,
+        })
+    }
+}
+
+/// Names and shapes of a model's tensors, in ascending order of the names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shapes {
+    tensors: Vec<(String, Vec<usize>)>,
+    parameters: u32,
+}
+
+impl Shapes {
+    /// Those of a safetensors file whose tensors are all f32.
+    ///
+    /// # Errors
+    /// [`WeightsError`].
+    pub fn read(bytes: &[u8]) -> Result<Self, WeightsError> {
+        let file = SafeTensors::deserialize(bytes)?;
+        let mut tensors = Vec::with_capacity(file.len());
+        let mut parameters = 0_usize;
+        for (name, view) in file.iter() {
+            if view.dtype() != Dtype::F32 {
+                return Err(WeightsError::Kind {
+                    name: name.to_owned(),
+                    kind: format!("{:?}", view.dtype()),
+                });
+            }
+            parameters += view.data().len() / 4;
+            tensors.push((name.to_owned(), view.shape().to_vec()));
+        }
+        tensors.sort_unstable();
+        match u32::try_from(parameters) {
+            Ok(parameters) if parameters > 0 => Ok(Self {
+                tensors,
+                parameters,
+            }),
+            _ => Err(WeightsError::Parameters { count: parameters }),
+        }
+    }
+
+    /// Elements of the flat vector.
+    #[must_use]
+    pub fn parameters(&self) -> u32 {
+        self.parameters
+    }
+
+    /// The flat vector of a file with these names and shapes.
+    ///
+    /// # Errors
+    /// [`WeightsError`]; also for an element that is not finite.
+    pub fn flat(&self, bytes: &[u8]) -> Result<Vec<f32>, WeightsError> {
+        let found = Self::read(bytes)?;
+        if found != *self {
+            return Err(WeightsError::Shapes);
+        }
+        let file = SafeTensors::deserialize(bytes)?;
+        let mut flat = Vec::with_capacity(self.parameters as usize);
+        for (name, _) in &self.tensors {
+            let (elements, _) = file.tensor(name)?.data().as_chunks::<4>();
+            flat.extend(elements.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+        }
+        match flat.iter().position(|element| !element.is_finite()) {
+            Some(index) => Err(WeightsError::NotFinite { index }),
+            None => Ok(flat),
+        }
+    }
+
+    /// A safetensors file with these names and shapes.
+    ///
+    /// # Errors
+    /// [`WeightsError::Length`] when the vector has another length.
+    pub fn file(&self, flat: &[f32]) -> Result<Vec<u8>, WeightsError> {
+        if flat.len() != self.parameters as usize {
+            return Err(WeightsError::Length {
+                found: flat.len(),
+                expected: self.parameters,
+            });
+        }
+        let mut rest = flat;
+        let views: Vec<(&str, FloatView<'_>)> = self
+            .tensors
+            .iter()
+            .map(|(name, shape)| {
+                let (elements, after) = rest.split_at(shape.iter().product());
+                rest = after;
+                (name.as_str(), FloatView { shape, elements })
+            })
+            .collect();
+        Ok(safetensors::serialize(views, None)?)
+    }
+}
+
+/// One tensor of a flat vector; its bytes are made when they are written.
+pub(crate) struct FloatView<'a> {
+    pub(crate) shape: &'a [usize],
+    pub(crate) elements: &'a [f32],
+}
+
+impl View for FloatView<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let mut bytes = Vec::with_capacity(self.data_len());
+        for element in self.elements {
+            bytes.extend_from_slice(&element.to_le_bytes());
+        }
+        Cow::Owned(bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.elements.len() * 4
+    }
+}
+
+/// Why weights cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// It is no safetensors file.
+    #[error("it is no safetensors file: {0}")]
+    Format(#[from] SafeTensorError),
+    /// A tensor is not of f32.
+    #[error("tensor {name:?} is of kind {kind}, only F32 can be trained")]
+    Kind {
+        /// The tensor.
+        name: String,
+        /// Its kind.
+        kind: String,
+    },
+    /// No parameter, or too many.
+    #[error("it has {count} parameters, allowed are 1 to 4294967295")]
+    Parameters {
+        /// How many.
+        count: usize,
+    },
+    /// Other tensors than the model's.
+    #[error("its tensors have other names or shapes than those of {INITIAL}")]
+    Shapes,
+    /// A vector of another length than the model's.
+    #[error("a vector of {found} elements, the model has {expected}")]
+    Length {
+        /// Its length.
+        found: usize,
+        /// The model's.
+        expected: u32,
+    },
+    /// An infinite element, or no number.
+    #[error("element {index} is not a finite number")]
+    NotFinite {
+        /// Where in the flat vector.
+        index: usize,
+    },
+}
+
+impl WeightsError {
+    fn at(&self, path: &Path) -> ModelError {
+        ModelError::invalid(path, &self.to_string())
+    }
+}
+
+/// Why a model folder was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A file cannot be read.
+    #[error(
+        "cannot read {}: {error}: a model folder holds {DESCRIPTION}, {VOCABULARY} and {INITIAL}, \
+         as `secagg-node init-model` writes them",
+        path.display()
+    )]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{} cannot be used: {reason}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ModelError {
+    fn invalid(path: &Path, reason: &str) -> Self {
+        Self::Invalid {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+const MAX_DESCRIPTION: u64 = 64 << 10;
+const MAX_VOCABULARY: u64 = 64 << 20;
+const MAX_WEIGHTS: u64 = 8 << 30;
+
+fn read(folder: &Path, name: &str, max: u64) -> Result<Vec<u8>, ModelError> {
+    let path = folder.join(name);
+    let failed = |error| ModelError::Read {
+        path: path.clone(),
+        error,
+    };
+    let len = fs::metadata(&path).map_err(failed)?.len();
+    if len > max {
+        let reason = format!("it has {len} bytes, allowed are at most {max}");
+        return Err(ModelError::invalid(&path, &reason));
+    }
+    fs::read(&path).map_err(failed)
+}
+
+fn text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, ModelError> {
+    std::str::from_utf8(bytes).map_err(|error| ModelError::invalid(path, &error.to_string()))
+}
+
+fn check_vocabulary(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
+    let mut seen = BTreeSet::new();
+    for (index, token) in text(path, bytes)?.lines().enumerate() {
+        if token.is_empty() || !seen.insert(token) {
+            let line = index + 1;
+            let reason = format!("line {line} is {token:?}; every line is a token of its own");
+            return Err(ModelError::invalid(path, &reason));
+        }
+    }
+    if seen.is_empty() {
+        return Err(ModelError::invalid(path, "it has no token"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(tensors: &[(&str, &[usize], &[f32])]) -> Vec<u8> {
+        let views = tensors
+            .iter()
+            .map(|(name, shape, elements)| (*name, FloatView { shape, elements }));
+        safetensors::serialize(views, None).unwrap()
+    }
+
+    fn folder(initial: &[u8], vocabulary: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(DESCRIPTION), "kind = \"opaque\"\n").unwrap();
+        fs::write(folder.path().join(VOCABULARY), vocabulary).unwrap();
+        fs::write(folder.path().join(INITIAL), initial).unwrap();
+        folder
+    }
+
+    #[test]
+    fn the_flat_vector_is_in_the_order_of_names() {
+        let bytes = file(&[("b", &[2], &[3.0, 4.0]), ("a", &[1, 2], &[1.0, 2.0])]);
+        let shapes = Shapes::read(&bytes).unwrap();
+        assert_eq!(shapes.parameters(), 4);
+        let flat = shapes.flat(&bytes).unwrap();
+        assert_eq!(flat, [1.0, 2.0, 3.0, 4.0]);
+        let again = shapes.file(&flat).unwrap();
+        assert_eq!(shapes.flat(&again).unwrap(), flat);
+        assert!(matches!(
+            shapes.file(&flat[1..]),
+            Err(WeightsError::Length {
+                found: 3,
+                expected: 4
+            })
+        ));
+    }
+
+    #[test]
+    fn weights_of_another_model_or_without_sense_are_refused() {
+        let bytes = file(&[("a", &[2], &[1.0, 2.0])]);
+        let shapes = Shapes::read(&bytes).unwrap();
+        let other = file(&[("a", &[1, 2], &[1.0, 2.0])]);
+        assert!(matches!(shapes.flat(&other), Err(WeightsError::Shapes)));
+        let nan = file(&[("a", &[2], &[1.0, f32::NAN])]);
+        assert!(matches!(
+            shapes.flat(&nan),
+            Err(WeightsError::NotFinite { index: 1 })
+        ));
+        assert!(matches!(
+            Shapes::read(b"nothing"),
+            Err(WeightsError::Format(_))
+        ));
+    }
+
+    #[test]
+    fn a_folder_is_checked_file_by_file() {
+        let good = file(&[("a", &[1], &[1.0])]);
+        assert!(Model::load(folder(&good, "<pad>\n<unk>\n").path()).is_ok());
+        let refused = |folder: tempfile::TempDir| match Model::load(folder.path()) {
+            Err(ModelError::Invalid { path, .. }) => path.file_name().unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused(folder(&good, "a\na\n")), VOCABULARY);
+        assert_eq!(refused(folder(&good, "")), VOCABULARY);
+        assert_eq!(refused(folder(b"", "a\n")), INITIAL);
+        let empty = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            Model::load(empty.path()),
+            Err(ModelError::Read { path, .. }) if path.ends_with(DESCRIPTION)
+        ));
+    }
+}

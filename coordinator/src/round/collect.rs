@@ -1,0 +1,173 @@
+//! The phases that nodes answer with one control message: ShareKeys and Unmask.
+
+use secagg::{
+    ClientId, DecodeError, Session, ShareKeys, UnmaskShares,
+    server::{
+        CollectMasked, CollectShares, CollectUnmask, Outcome, Rejection, RejectionReason, Tally,
+    },
+};
+use secagg_wire::{close::CloseCode, message::NodeMessage, phase::Phase};
+
+use super::{
+    Attempt, Failure,
+    deadline::{Deadline, Decision},
+};
+use crate::server::Happening;
+
+impl Attempt<'_> {
+    pub(super) async fn share_keys(
+        &mut self,
+        mut state: CollectShares,
+    ) -> Result<CollectMasked, Failure> {
+        self.open(Phase::ShareKeys).await;
+        for client in self.members.untold() {
+            match state.roster_for(client) {
+                Some(roster) => self.send_secagg(client, roster.encode(self.session())),
+                None => self.exclude(client),
+            }
+        }
+        let rule = self.environment.config.deadlines.share_keys;
+        self.collect(&mut state, rule).await?;
+        state.close().map_err(|abort| self.abandoned(abort))
+    }
+
+    pub(super) async fn unmask(&mut self, mut state: CollectUnmask) -> Result<Outcome, Failure> {
+        self.open(Phase::Unmask).await;
+        let survivors = state.survivors().encode(self.session());
+        let clients = state.clients();
+        for client in self.members.untold() {
+            match clients.binary_search(&client) {
+                Ok(_) => self.send_secagg(client, survivors.clone()),
+                Err(_) => self.exclude(client),
+            }
+        }
+        // Who is gone by now cannot answer, though its vector stays in the sum.
+        for client in clients {
+            if self.lobby.link(client).is_none() {
+                self.members
+                    .lose(client, self.phase, "its connection was lost");
+                state.drop_client(client);
+            }
+        }
+        let rule = self.environment.config.deadlines.unmask;
+        self.collect(&mut state, rule).await?;
+        // Expanding masks takes as long as all uploads' additions together.
+        let outcome = tokio::task::spawn_blocking(move || state.close()).await;
+        match outcome {
+            Ok(outcome) => outcome.map_err(|abort| self.abandoned(abort)),
+            Err(_) => Err(self.abandoned("internal error: unmasking panicked")),
+        }
+    }
+
+    /// Takes messages until the phase closes.
+    async fn collect<S: Collecting>(
+        &mut self,
+        state: &mut S,
+        rule: Deadline,
+    ) -> Result<(), Failure> {
+        loop {
+            let tally = state.tally();
+            let (have, missing) = (tally.have, tally.missing.len());
+            self.environment.progress.count(have, have + missing);
+            let elapsed = self.opened.elapsed();
+            let at = match rule.decide(elapsed, have, missing, tally.needed) {
+                Decision::WaitUntil(at) => at,
+                Decision::Close => {
+                    for client in tally.missing {
+                        self.members
+                            .lose(client, self.phase, "it did not answer in time");
+                    }
+                    self.closed(have);
+                    return Ok(());
+                }
+            };
+            match self.next(at).await? {
+                Happening::Gone { client, reason } => {
+                    self.members.lose(client, self.phase, &reason);
+                    state.drop_client(client);
+                }
+                Happening::Message {
+                    client,
+                    message:
+                        NodeMessage::Secagg {
+                            round,
+                            attempt,
+                            phase,
+                            body,
+                        },
+                } if self.is_now(round, attempt) => {
+                    if phase == self.phase {
+                        self.take(state, client, &body);
+                    } else if phase > self.phase {
+                        state.drop_client(client);
+                        let reason = format!("a message of {phase} during {}", self.phase);
+                        self.expel(client, CloseCode::UnexpectedMessage, &reason);
+                    }
+                }
+                // Of an earlier phase or attempt, and too late; or nothing that concerns the round.
+                _ => {}
+            }
+        }
+    }
+
+    fn take<S: Collecting>(&mut self, state: &mut S, client: ClientId, body: &[u8]) {
+        let message = match S::decode(body, self.session()) {
+            Ok(message) => message,
+            Err(error) => {
+                state.drop_client(client);
+                let reason = format!("its message of {} does not decode: {error}", self.phase);
+                return self.expel(client, CloseCode::MalformedFrame, &reason);
+            }
+        };
+        match state.receive(client, message) {
+            Ok(()) => {}
+            // The first one counts; who is not expected was told before.
+            Err(rejection)
+                if matches!(
+                    rejection.reason,
+                    RejectionReason::Duplicate | RejectionReason::NotExpected
+                ) => {}
+            Err(rejection) => {
+                state.drop_client(client);
+                self.reject(client, &rejection.to_string());
+            }
+        }
+    }
+}
+
+/// A phase of the protocol's server that takes one control message from each client.
+trait Collecting {
+    type Message;
+
+    fn decode(body: &[u8], session: &Session) -> Result<Self::Message, DecodeError>;
+    fn receive(&mut self, from: ClientId, message: Self::Message) -> Result<(), Rejection>;
+    fn drop_client(&mut self, client: ClientId);
+    fn tally(&self) -> Tally;
+}
+
+macro_rules! collecting {
+    ($State:ident, $Message:ident) => {
+        impl Collecting for $State {
+            type Message = $Message;
+
+            fn decode(body: &[u8], session: &Session) -> Result<$Message, DecodeError> {
+                $Message::decode(body, session)
+            }
+
+            fn receive(&mut self, from: ClientId, message: $Message) -> Result<(), Rejection> {
+                Self::receive(self, from, message)
+            }
+
+            fn drop_client(&mut self, client: ClientId) {
+                Self::drop_client(self, client);
+            }
+
+            fn tally(&self) -> Tally {
+                Self::tally(self)
+            }
+        }
+    };
+}
+
+collecting!(CollectShares, ShareKeys);
+collecting!(CollectUnmask, UnmaskShares);

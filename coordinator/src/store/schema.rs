@@ -1,0 +1,96 @@
+//! The tables.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::StoreError;
+
+const VERSION: i64 = 1;
+
+pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
+    // `enrol` writes tokens while `run` reads them.
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // A commit is on the disk when it returns: weights and history count together.
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "cache_size", -1024)?;
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match found {
+        0 => connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
+        ))?,
+        VERSION => {}
+        found => {
+            return Err(StoreError::Version {
+                found,
+                known: VERSION,
+            });
+        }
+    }
+    Ok(())
+}
+
+const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS nodes (
+    client_id BLOB PRIMARY KEY CHECK (length(client_id) = 16),
+    ordinal INTEGER NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    identity_key BLOB NOT NULL UNIQUE CHECK (length(identity_key) = 32),
+    fingerprint BLOB NOT NULL UNIQUE CHECK (length(fingerprint) = 32),
+    enrolled_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS tokens (
+    hash BLOB PRIMARY KEY CHECK (length(hash) = 32),
+    name TEXT,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    used_by BLOB REFERENCES nodes
+) STRICT;
+CREATE TABLE IF NOT EXISTS attempts (
+    round INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    phase TEXT,
+    reason TEXT,
+    PRIMARY KEY (round, attempt)
+) STRICT;
+CREATE TABLE IF NOT EXISTS uploads (
+    round INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    client_id BLOB NOT NULL REFERENCES nodes,
+    sha256 BLOB NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (round, attempt, client_id)
+) STRICT;
+CREATE TABLE IF NOT EXISTS rounds (
+    round INTEGER PRIMARY KEY,
+    attempt INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    completed_at INTEGER NOT NULL,
+    wall_ms REAL NOT NULL,
+    bytes_up INTEGER NOT NULL,
+    bytes_down INTEGER NOT NULL,
+    train_loss REAL,
+    train_tokens INTEGER NOT NULL,
+    weight INTEGER NOT NULL,
+    validation_loss REAL,
+    validation_top1 REAL,
+    validation_top3 REAL,
+    validation_tokens INTEGER,
+    weights_sha256 BLOB,
+    optimizer_sha256 BLOB
+) STRICT;
+CREATE TABLE IF NOT EXISTS participants (
+    round INTEGER NOT NULL REFERENCES rounds,
+    client_id BLOB NOT NULL REFERENCES nodes,
+    lost_in TEXT,
+    PRIMARY KEY (round, client_id)
+) STRICT;
+CREATE TABLE IF NOT EXISTS settings (
+    name TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT;
+";

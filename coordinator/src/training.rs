@@ -1,0 +1,505 @@
+//! The rounds, one after the other, until the stopping rule ends them.
+
+mod apply;
+mod choose;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use secagg::{ClientId, Context, GraphKind, Parameters, Session, ThreatModel, server::Outcome};
+use secagg_learning::{Plan, RoundKind, StopReason, UpdateCodec};
+use secagg_wire::{
+    digest::{Digest, model_digest, plan_digest},
+    message::{CoordinatorMessage, RoundSummary, ValidationFigures},
+    plan::encode_plan,
+    text::Opaque,
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use self::apply::{Applied, apply};
+use crate::{
+    model::Model,
+    pause::Moment,
+    round::{Announcement, Attempt, Environment, Failure},
+    server::{FileSet, Lobby},
+    store::{
+        Attempt as Number, Completed, Figures, Participant, Round, StoreError, Weights,
+        WeightsFolder, history, unix_now,
+    },
+};
+
+/// Runs rounds. One task owns it.
+pub(crate) struct Training {
+    pub(crate) lobby: Lobby,
+    pub(crate) environment: Environment,
+    pub(crate) model: Arc<Model>,
+    pub(crate) folder: WeightsFolder,
+    /// What the next round starts from.
+    pub(crate) weights: Weights,
+    /// The completed rounds.
+    pub(crate) rounds: Vec<Round>,
+    pub(crate) files: watch::Sender<Arc<FileSet>>,
+    /// The seed of selection.
+    pub(crate) seed: [u8; 32],
+    /// The weights announced before the current ones.
+    pub(crate) former: Option<(Digest, Number)>,
+    /// Whether a round has begun in this process.
+    pub(crate) begun: bool,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finished {
+    /// Training rounds that are complete.
+    pub rounds: u32,
+    /// Why there are no more.
+    pub reason: String,
+    /// The round with the best validation loss; 0 for the initial weights.
+    pub best_round: Option<u32>,
+}
+
+/// Why a run ended before training was over.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It was asked to end.
+    #[error("stopped; weights and history up to the last complete round are kept")]
+    Stopped,
+    /// Too few nodes.
+    #[error(
+        "round {round}: {eligible} nodes can take part, {needed} are needed, and no more came \
+         within {seconds} seconds; enrol nodes, start them, or lower cohort.min_clients"
+    )]
+    TooFewNodes {
+        /// The round.
+        round: u64,
+        /// Nodes that could take part.
+        eligible: usize,
+        /// The smallest cohort.
+        needed: usize,
+        /// How long it waited.
+        seconds: u64,
+    },
+    /// A round failed too often.
+    #[error(
+        "round {round} was abandoned {attempts} times, the last time in {phase}: {reason}; the \
+         weights of the rounds before are kept, `run` goes on from there"
+    )]
+    Attempts {
+        /// The round.
+        round: u64,
+        /// Attempts in this run.
+        attempts: u32,
+        /// The phase of the last failure.
+        phase: String,
+        /// Its reason.
+        reason: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something that the checks at the start rule out.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl Training {
+    /// Trains until the stopping rule ends it, then has the last weights evaluated.
+    pub(crate) async fn run(&mut self) -> Result<Finished, RunError> {
+        loop {
+            let completed = self.completed();
+            let figures = history::validation_by_weights(&self.rounds);
+            let stopping = self.environment.config.rounds.stopping;
+            let Some(reason) = stopping.decide(completed, &figures) else {
+                self.round(RoundKind::Train).await?;
+                continue;
+            };
+            if self.last_kind() == Some(RoundKind::Train) {
+                match self.round(RoundKind::EvaluateOnly).await {
+                    Ok(()) => {}
+                    // The weights are complete; only their figures are missing.
+                    Err(error @ (RunError::TooFewNodes { .. } | RunError::Attempts { .. })) => {
+                        let line = format!("the final weights were not evaluated: {error}");
+                        self.environment.progress.line(&line);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let figures = history::validation_by_weights(&self.rounds);
+            return Ok(Finished {
+                rounds: completed,
+                reason: sentence(reason),
+                best_round: secagg_learning::best_round(&figures),
+            });
+        }
+    }
+
+    fn completed(&self) -> u32 {
+        let train = |round: &&Round| round.completed.kind == RoundKind::Train;
+        u32::try_from(self.rounds.iter().filter(train).count()).unwrap_or(u32::MAX)
+    }
+
+    fn last_kind(&self) -> Option<RoundKind> {
+        self.rounds.last().map(|round| round.completed.kind)
+    }
+
+    /// Attempts at one round until one succeeds.
+    async fn round(&mut self, kind: RoundKind) -> Result<(), RunError> {
+        let round = self.rounds.last().map_or(0, |last| last.completed.round) + 1;
+        let max_attempts = self.environment.config.rounds.max_attempts;
+        let mut excluded = BTreeSet::new();
+        let mut tried = 0;
+        loop {
+            self.wait_for_nodes(round, &excluded).await?;
+            tried += 1;
+            let (number, failure) = match self.attempt(round, kind, &mut excluded).await {
+                Ok(()) => return Ok(()),
+                Err(failed) => failed,
+            };
+            let (phase, reason) = match failure {
+                Failure::Abandoned { phase, reason } => (phase.as_str(), reason),
+                Failure::Store(error) => return Err(error.into()),
+                Failure::Shutdown => ("", "the coordinator was stopped".to_owned()),
+            };
+            self.abandoned(number, phase, &reason).await?;
+            if phase.is_empty() {
+                return Err(RunError::Stopped);
+            }
+            if tried >= max_attempts {
+                return Err(RunError::Attempts {
+                    round,
+                    attempts: tried,
+                    phase: phase.to_owned(),
+                    reason,
+                });
+            }
+        }
+    }
+
+    async fn abandoned(&self, number: Number, phase: &str, reason: &str) -> Result<(), StoreError> {
+        let Number { round, attempt } = number;
+        self.environment.events.event(
+            "round_abandoned",
+            json!({ "round": round, "attempt": attempt, "phase": phase, "reason": reason }),
+        );
+        self.environment.progress.round_done(&format!(
+            "round {round}, attempt {attempt}: abandoned in {phase}: {reason}"
+        ));
+        let (phase, reason) = (phase.to_owned(), reason.to_owned());
+        self.environment
+            .store
+            .with(move |store| store.abandon_attempt(number, &phase, &reason))
+            .await
+    }
+
+    /// One attempt, up to the commit.
+    async fn attempt(
+        &mut self,
+        round: u64,
+        kind: RoundKind,
+        excluded: &mut BTreeSet<ClientId>,
+    ) -> Result<(), (Number, Failure)> {
+        let nowhere = Number { round, attempt: 0 };
+        let store = self.environment.store.clone();
+        let number = store
+            .with(move |store| store.begin_attempt(round, kind, unix_now()))
+            .await
+            .map_err(|error| (nowhere, error.into()))?;
+        let (chosen, substitutes) = self
+            .choose(round, excluded)
+            .await
+            .map_err(|error| (number, error.into()))?;
+        let (plan, announcement) = self
+            .announcement(number, kind)
+            .map_err(|error| (number, error))?;
+        self.begin(number, kind, chosen.len());
+
+        let mut attempt = Attempt::new(&mut self.lobby, &self.environment, announcement);
+        let outcome = attempt.run(chosen, substitutes).await;
+        excluded.extend(attempt.declined());
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(failure) => {
+                attempt.abandon(&explain(&failure));
+                return Err((number, failure));
+            }
+        };
+        let wall_ms = attempt.elapsed().as_secs_f64() * 1e3;
+        let traffic = attempt.traffic();
+        let participants = participants(&outcome);
+        let contributors = outcome.contributors.clone();
+
+        let codec = UpdateCodec::new(&plan);
+        // Other tasks move to other threads meanwhile.
+        let applied = tokio::task::block_in_place(|| {
+            apply(&self.model, &mut self.weights, kind, &codec, outcome)
+        });
+        let Applied { file, counters } = match applied {
+            Ok(applied) => applied,
+            Err(failure) => {
+                attempt.abandon(&explain(&failure));
+                return Err((number, failure));
+            }
+        };
+        let Environment { pauses, events, .. } = &self.environment;
+        pauses.reached(events, round, Moment::Save).await;
+
+        let figures = Figures {
+            train_loss: counters.train_loss(),
+            train_tokens: counters.value(secagg_learning::Counter::TrainTokens),
+            weight: counters.value(secagg_learning::Counter::Weight),
+            validation: counters.validation(),
+        };
+        let completed = Completed {
+            round,
+            attempt: number.attempt,
+            kind,
+            wall_ms,
+            bytes_up: traffic.received,
+            bytes_down: traffic.sent,
+            figures,
+            weights: file.as_ref().map(|file| file.digest.sha256),
+            optimizer: None,
+        };
+        let summary = summary(&participants, &figures);
+        let announced = attempt.announced();
+        let committed = commit(
+            &self.environment,
+            &self.folder,
+            &mut self.weights,
+            file,
+            completed,
+            participants,
+        );
+        match committed.await {
+            Ok(rounds) => self.rounds = rounds,
+            Err(error) => {
+                attempt.abandon("the coordinator could not save the round");
+                return Err((number, error.into()));
+            }
+        }
+        attempt.complete(&contributors, summary);
+        self.completed_round(announced);
+        Ok(())
+    }
+
+    fn announcement(
+        &mut self,
+        number: Number,
+        kind: RoundKind,
+    ) -> Result<(Plan, Announcement), Failure> {
+        // The checks at the start have made the same plan and parameters.
+        let internal = |error: &dyn std::fmt::Display| Failure::Abandoned {
+            phase: secagg_wire::phase::Phase::Train,
+            reason: error.to_string(),
+        };
+        let config = &self.environment.config;
+        let plan = config
+            .plan(kind, self.model.shapes.parameters())
+            .map_err(|error| internal(&error))?;
+        let bytes = encode_plan(&plan).map_err(|error| internal(&error))?;
+        let parameters = parameters(config, &plan).map_err(|error| internal(&error))?;
+        let mut nonce = [0; 32];
+        getrandom::fill(&mut nonce).map_err(|error| internal(&error))?;
+        let weights = self.weights.file.digest;
+        let context = Context {
+            round: number.round,
+            nonce,
+            model_digest: model_digest(
+                &self.model.description.digest.sha256,
+                &self.model.vocabulary.digest.sha256,
+                &weights.sha256,
+            ),
+            plan_digest: plan_digest(&bytes),
+        };
+        let message = CoordinatorMessage::Announce {
+            round: number.round,
+            attempt: number.attempt,
+            parameters: Opaque(parameters.encode()),
+            nonce,
+            plan: Opaque(bytes),
+            weights,
+        };
+        let announcement = Announcement {
+            number,
+            session: Session::new(parameters, context),
+            message,
+        };
+        Ok((plan, announcement))
+    }
+
+    fn begin(&mut self, number: Number, kind: RoundKind, selected: usize) {
+        self.begun = true;
+        let weights = &self.weights.file;
+        let former = self
+            .former
+            .filter(|(digest, _)| *digest != weights.digest.sha256);
+        let files = FileSet::of_model(&self.model).with(weights, former);
+        self.files.send_replace(Arc::new(files));
+        self.former = Some((weights.digest.sha256, number));
+        let Number { round, attempt } = number;
+        self.environment.progress.round(round, attempt);
+        self.environment.events.event(
+            "round_started",
+            json!({
+                "round": round,
+                "attempt": attempt,
+                "kind": history::kind_name(kind),
+                "selected": selected,
+            }),
+        );
+    }
+
+    fn completed_round(&self, announced: usize) {
+        let Some(Round {
+            completed,
+            contributors,
+            lost,
+            ..
+        }) = self.rounds.last()
+        else {
+            return;
+        };
+        let validation = completed.figures.validation.map(|figures| {
+            json!({
+                "loss": figures.loss,
+                "perplexity": figures.perplexity,
+                "top1": figures.top1,
+                "top3": figures.top3,
+                "tokens": figures.tokens,
+            })
+        });
+        self.environment.events.event(
+            "round_complete",
+            json!({
+                "round": completed.round,
+                "attempt": completed.attempt,
+                "kind": history::kind_name(completed.kind),
+                "contributors": contributors,
+                "lost": lost,
+                "wall_ms": completed.wall_ms,
+                "bytes_up": completed.bytes_up,
+                "bytes_down": completed.bytes_down,
+                "train_loss": completed.figures.train_loss,
+                "weight": completed.figures.weight,
+                "validation": validation.unwrap_or(Value::Null),
+            }),
+        );
+        let figures = completed.figures.validation.map_or_else(
+            || "no held-out text".to_owned(),
+            |figures| {
+                format!(
+                    "before it: loss {:.4}, perplexity {:.1}, top-1 {:.2} %, top-3 {:.2} %",
+                    figures.loss,
+                    figures.perplexity,
+                    figures.top1 * 100.0,
+                    figures.top3 * 100.0
+                )
+            },
+        );
+        self.environment.progress.round_done(&format!(
+            "round {}: {contributors} of {announced} nodes contributed, {lost} lost; {figures}; \
+             {:.1} s",
+            completed.round,
+            completed.wall_ms / 1e3
+        ));
+    }
+}
+
+/// The parameters of every session under that plan.
+pub(crate) fn parameters(
+    config: &crate::config::Config,
+    plan: &Plan,
+) -> Result<Parameters, secagg::ParametersError> {
+    Parameters::new(
+        ThreatModel::HonestButCurious,
+        GraphKind::Complete,
+        config.cohort.min_clients..=config.cohort.max_clients,
+        plan.layout(),
+    )
+}
+
+/// Writes the weights, then commits the round; see [`crate::store`] for the order.
+async fn commit(
+    environment: &Environment,
+    folder: &WeightsFolder,
+    weights: &mut Weights,
+    file: Option<crate::model::ModelFile>,
+    mut completed: Completed,
+    participants: Vec<Participant>,
+) -> Result<Vec<Round>, StoreError> {
+    let round = completed.round;
+    if let Some(file) = file {
+        completed.optimizer =
+            tokio::task::block_in_place(|| folder.write(round, &file.bytes, &weights.optimizer))?;
+        weights.file = file;
+        weights.round = round;
+    }
+    let (folder, rule) = (folder.clone(), environment.config.weights);
+    environment
+        .store
+        .with(move |store| store.commit(&folder, &rule, &completed, &participants))
+        .await
+}
+
+fn participants(outcome: &Outcome) -> Vec<Participant> {
+    let mut participants: Vec<Participant> = outcome
+        .contributors
+        .iter()
+        .map(|client| Participant {
+            client: *client,
+            lost_in: None,
+            contributed: true,
+        })
+        .collect();
+    for (client, phase) in &outcome.lost {
+        // Who never advertised was not in the roster.
+        let in_roster = *phase != secagg::server::Phase::AdvertiseKeys;
+        if in_roster && !outcome.contributors.contains(client) {
+            participants.push(Participant {
+                client: *client,
+                lost_in: Some(*phase),
+                contributed: false,
+            });
+        }
+    }
+    participants
+}
+
+fn summary(participants: &[Participant], figures: &Figures) -> RoundSummary {
+    let count = |contributed| {
+        let members = participants
+            .iter()
+            .filter(|participant| participant.contributed == contributed);
+        u32::try_from(members.count()).unwrap_or(u32::MAX)
+    };
+    RoundSummary {
+        contributors: count(true),
+        lost: count(false),
+        validation: figures.validation.map(|figures| ValidationFigures {
+            loss: figures.loss,
+            top1: figures.top1,
+            top3: figures.top3,
+            tokens: figures.tokens,
+        }),
+    }
+}
+
+fn explain(failure: &Failure) -> String {
+    match failure {
+        Failure::Abandoned { reason, .. } => reason.clone(),
+        Failure::Shutdown => "the coordinator is shutting down".to_owned(),
+        Failure::Store(_) => "the coordinator's store failed".to_owned(),
+    }
+}
+
+fn sentence(reason: StopReason) -> String {
+    match reason {
+        StopReason::RoundsDone { rounds } => format!("all {rounds} rounds are done"),
+        StopReason::NoImprovement {
+            best_round,
+            rounds_since,
+        } => format!(
+            "validation has not improved for {rounds_since} rounds; the best round is {best_round}"
+        ),
+    }
+}

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod binaries;
 mod check;
+mod demo;
 mod libtorch;
 mod process;
 mod test;
@@ -27,6 +28,9 @@ struct Arguments {
 /// One variant per command; its arguments are declared in the command's own module.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Train on the text of several nodes on this machine, two of them killed in the middle of a
+    /// round; written to target/demo/report.html.
+    Demo(Box<demo::Arguments>),
     /// Fetch libtorch into a per-user cache and link it to target/libtorch.
     Libtorch,
     /// Run all tests, the end-to-end tests with both builds of the binaries included.
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
 /// Runs one command. An error is a failure of ours; a failed test or check is an exit code.
 fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Libtorch => libtorch::run(),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

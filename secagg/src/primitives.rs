@@ -3,7 +3,7 @@
 //! Labels are length-prefixed and so are the parts after them: two different inputs never give
 //! the same byte string to hash.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use chacha20poly1305::{
     AeadInOut, ChaCha20Poly1305, KeyInit,
@@ -16,7 +16,7 @@ use curve25519_dalek::{
 };
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{
     id::ClientId,
@@ -53,17 +53,28 @@ pub(crate) fn hash(label: &str, parts: &[&[u8]]) -> [u8; 32] {
 }
 
 /// HKDF-SHA256 (RFC 5869): `salt` is what the key is bound to, `parts` say what it is for.
-fn derive<const N: usize>(label: &str, salt: &[u8; 32], secret: &[u8], parts: &[&[u8]]) -> [u8; N] {
+fn derive<const N: usize>(
+    label: &str,
+    salt: &[u8; 32],
+    secret: &[u8],
+    parts: &[&[u8]],
+) -> Zeroizing<[u8; N]> {
     let mut info = Vec::with_capacity(128);
     for part in core::iter::once(label.as_bytes()).chain(parts.iter().copied()) {
         info.extend_from_slice(&(part.len() as u64).to_le_bytes());
         info.extend_from_slice(part);
     }
-    let mut out = [0; N];
-    Hkdf::<Sha256>::new(Some(salt), secret)
-        .expand(&info, &mut out)
+    let mut out = Zeroizing::new([0; N]);
+    let (mut extracted, hkdf) = Hkdf::<Sha256>::extract(Some(salt), secret);
+    extracted.as_mut_slice().zeroize();
+    hkdf.expand(&info, &mut *out)
         .expect("32 and 64 bytes are within HKDF's limit of 255 hashes");
     out
+}
+
+/// A key of a cipher, derived in the same way.
+fn derive_key(label: &str, salt: &[u8; 32], secret: &[u8], parts: &[&[u8]]) -> Key {
+    Key::from_bytes(*derive(label, salt, secret, parts))
 }
 
 /// A public key: a ristretto255 element other than the identity, in its canonical encoding
@@ -88,12 +99,18 @@ impl PublicKey {
 }
 
 /// A key pair whose scalar is derived from a seed, bound to session and owner.
-#[derive(ZeroizeOnDrop)]
 pub(crate) struct KeyPair {
-    scalar: Scalar,
-    #[zeroize(skip)]
+    scalar: Box<Scalar>,
     public: PublicKey,
 }
+
+impl Drop for KeyPair {
+    fn drop(&mut self) {
+        self.scalar.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for KeyPair {}
 
 impl KeyPair {
     /// The pair whose seed is shared (s_u of the paper): it makes the pairwise masks.
@@ -108,22 +125,23 @@ impl KeyPair {
     }
 
     fn derive(label: &str, seed: &Seed, session: &SessionId, owner: ClientId) -> Self {
-        let mut wide: [u8; 64] = derive(
+        let wide = derive::<64>(
             label,
             session.as_bytes(),
             seed.as_bytes(),
             &[owner.as_bytes()],
         );
-        let scalar = Scalar::from_bytes_mod_order_wide(&wide);
-        wide.zeroize();
+        let mut scalar = Scalar::from_bytes_mod_order_wide(&wide);
         let point = RistrettoPoint::mul_base(&scalar);
-        Self {
-            scalar,
+        let pair = Self {
+            scalar: Box::new(scalar),
             public: PublicKey {
                 bytes: point.compress().to_bytes(),
                 point,
             },
-        }
+        };
+        scalar.zeroize();
+        pair
     }
 
     pub(crate) const fn public(&self) -> &PublicKey {
@@ -132,7 +150,12 @@ impl KeyPair {
 
     /// The shared point, compressed, with both public keys beside it in the derivation.
     fn agree(&self, peer: &PublicKey) -> Seed {
-        Seed::from_bytes((peer.point * self.scalar).compress().to_bytes())
+        let mut point = peer.point * *self.scalar;
+        let mut compressed = point.compress();
+        let shared = Seed::from_bytes(compressed.0);
+        point.zeroize();
+        compressed.zeroize();
+        shared
     }
 
     /// The key of the mask between two clients. Both ends derive the same one: ids and keys
@@ -147,7 +170,7 @@ impl KeyPair {
         let mut ends = [(own, &self.public), (peer, peer_key)];
         ends.sort_by_key(|end| end.0);
         let [(low, low_key), (high, high_key)] = ends;
-        Key::from_bytes(derive(
+        derive_key(
             label::PAIRWISE_MASK,
             round.as_bytes(),
             self.agree(peer_key).as_bytes(),
@@ -157,7 +180,7 @@ impl KeyPair {
                 low_key.as_bytes(),
                 high_key.as_bytes(),
             ],
-        ))
+        )
     }
 
     /// The keys of the box that this client sends to `peer`, and of the box that comes back.
@@ -190,7 +213,7 @@ impl BoxKey {
         (receiver, receiver_key): (ClientId, &PublicKey),
         shared: &Seed,
     ) -> Self {
-        let key = Key::from_bytes(derive(
+        let key = derive_key(
             label::BOX_KEY,
             round.as_bytes(),
             shared.as_bytes(),
@@ -200,7 +223,7 @@ impl BoxKey {
                 sender_key.as_bytes(),
                 receiver_key.as_bytes(),
             ],
-        ));
+        );
         let mut associated_data = [0; 64];
         let parts = round
             .as_bytes()
@@ -243,10 +266,10 @@ pub(crate) fn self_mask_commitment(session: &SessionId, owner: ClientId, seed: &
 
 /// The key of a client's self mask (PRG(b_u) of the paper).
 pub(crate) fn self_mask(round: &RoundId, owner: ClientId, seed: &Seed) -> Key {
-    Key::from_bytes(derive(
+    derive_key(
         label::SELF_MASK,
         round.as_bytes(),
         seed.as_bytes(),
         &[owner.as_bytes()],
-    ))
+    )
 }

@@ -1,5 +1,9 @@
 //! Secret bytes: they are neither copied, compared nor printed, and are wiped when dropped.
+//!
+//! They stay in one place on the heap: a value that moves from state to state, or out of a list,
+//! moves a pointer, and leaves no bytes behind that nobody would wipe.
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use rand_core::CryptoRng;
@@ -8,19 +12,27 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 macro_rules! secret {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Zeroize, ZeroizeOnDrop)]
-        pub(crate) struct $name([u8; 32]);
+        pub(crate) struct $name(Box<[u8; 32]>);
 
         impl $name {
-            #[allow(dead_code, reason = "not every kind of secret needs both ways")]
-            pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
-                Self(bytes)
+            pub(crate) fn from_bytes(mut bytes: [u8; 32]) -> Self {
+                let secret = Self(Box::new(bytes));
+                bytes.zeroize();
+                secret
             }
 
             pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
             }
         }
+
+        impl Drop for $name {
+            fn drop(&mut self) {
+                self.0.zeroize();
+            }
+        }
+
+        impl ZeroizeOnDrop for $name {}
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,10 +59,8 @@ secret! {
 
 impl Seed {
     pub(crate) fn random<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
-        let mut bytes = [0; 32];
-        rng.fill_bytes(&mut bytes);
-        let seed = Self(bytes);
-        bytes.zeroize();
+        let mut seed = Self::from_bytes([0; 32]);
+        rng.fill_bytes(&mut *seed.0);
         seed
     }
 }

@@ -7,6 +7,8 @@
 
 use alloc::vec::Vec;
 
+use zeroize::Zeroize;
+
 /// Elements of a vertically packed group.
 pub(crate) const GROUP: usize = 512;
 
@@ -100,6 +102,7 @@ pub(crate) fn mask_vertical(words: &mut [u32], bits: u8, keystream: &[u8], sign:
         last[0][..tail.len()].copy_from_slice(tail);
         with_constant_bits!(bits, add_groups(&mut last, rest, sign));
         tail.copy_from_slice(&last[0][..tail.len()]);
+        last.zeroize();
     }
 }
 
@@ -147,8 +150,8 @@ pub(crate) fn narrow(element: u64) -> u32 {
 }
 
 fn add_groups<const B: usize>(groups: &mut [[u32; GROUP]], packed: &[u8], sign: Sign) {
+    let mut rows = [[0_u32; ROW]; B];
     for (group, bytes) in groups.iter_mut().zip(packed.chunks_exact(ROW_BYTES * B)) {
-        let mut rows = [[0; ROW]; B];
         for (row, bytes) in rows.iter_mut().zip(bytes.as_chunks::<ROW_BYTES>().0) {
             for (word, bytes) in row.iter_mut().zip(bytes.as_chunks::<4>().0) {
                 *word = u32::from_le_bytes(*bytes);
@@ -159,6 +162,8 @@ fn add_groups<const B: usize>(groups: &mut [[u32; GROUP]], packed: &[u8], sign: 
             Sign::Minus => add_group::<B>(group, &rows, u32::wrapping_sub),
         }
     }
+    // It may be keystream: who has it and the masked vector has the input.
+    rows.zeroize();
 }
 
 #[inline(always)]

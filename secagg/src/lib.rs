@@ -104,6 +104,8 @@ mod codec;
 mod field;
 mod graph;
 mod id;
+#[cfg(test)]
+mod known_answers;
 mod mask;
 mod message;
 mod params;

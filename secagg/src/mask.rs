@@ -63,6 +63,14 @@ pub(crate) fn apply(key: &Key, sign: Sign, vector: &mut Vector) {
     }
 }
 
+/// The block counter has 32 bits; past it the keystream would repeat. A segment's length has 32
+/// bits as well, and none of the layouts takes a block for each element.
+const _: () = {
+    const LEN: u64 = u32::MAX as u64;
+    assert!(LEN.div_ceil(GROUP as u64) * (MAX_VERTICAL_BITS as u64) < 1 << 32);
+    assert!(LEN.div_ceil(ROW_BYTES as u64 / 8) < 1 << 32);
+};
+
 /// The keystream of one segment, as much at once as stays in the first-level cache.
 struct Keystream {
     cipher: ChaCha20,

@@ -360,8 +360,7 @@ impl MaskedInput {
         let mut reader = open(&bytes, session, kind::MASKED_INPUT)?;
         for segment in session.layout().segments() {
             let packed = reader.bytes("masked segment", segment.packed_len())?;
-            let bits = segment.len() as usize * usize::from(segment.bits());
-            let padding = packed.len() * 8 - bits;
+            let padding = segment.padding_bits();
             if packed
                 .last()
                 .is_some_and(|byte| u16::from(*byte) >> (8 - padding) != 0)

@@ -133,6 +133,12 @@ impl Parameters {
     ///
     /// When the bytes are not the encoding of valid parameters. A suite, threat model or graph
     /// kind that this crate does not know is out of range.
+    ///
+    /// # Security
+    ///
+    /// Valid parameters may describe a vector of terabytes. Before a vector is made, whoever has
+    /// them from the network compares the layout with the one that it expects, or at least
+    /// [`Layout::packed_len`] with a limit.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let mut known = |what, max| {
@@ -275,15 +281,6 @@ pub enum ParametersError {
         /// The segment.
         name: String,
     },
-    /// A segment's mask would need 2^32 blocks of keystream or more.
-    KeystreamExhausted {
-        /// The segment.
-        name: String,
-        /// Its length.
-        len: u32,
-        /// Its bits.
-        bits: u8,
-    },
     /// No segment, or too many.
     SegmentCount {
         /// How many.
@@ -332,11 +329,6 @@ impl fmt::Display for ParametersError {
                 write!(f, "segment {name:?} has {bits} bits, allowed are 1 to 64")
             }
             Self::SegmentEmpty { name } => write!(f, "segment {name:?} has no elements"),
-            Self::KeystreamExhausted { name, len, bits } => write!(
-                f,
-                "segment {name:?} of {len} elements of {bits} bits needs 2^32 blocks of keystream \
-                 or more; split it"
-            ),
             Self::SegmentCount { count } => write!(
                 f,
                 "a layout of {count} segments, allowed are 1 to {}",

@@ -12,11 +12,7 @@ use core::fmt;
 
 use zeroize::Zeroize;
 
-use crate::{
-    params::ParametersError,
-    session::Session,
-    words::{self, GROUP, MAX_VERTICAL_BITS},
-};
+use crate::{params::ParametersError, session::Session, words};
 
 /// One named part of a vector: `len` elements of `bits` bits each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +30,7 @@ impl Segment {
     ///
     /// # Errors
     ///
-    /// When the name is empty or too long, `len` is zero, `bits` is not within 1..=64, or the
-    /// segment's mask would need 2^32 blocks of keystream.
+    /// When the name is empty or too long, `len` is zero, or `bits` is not within 1..=64.
     pub fn new(name: &str, len: u32, bits: u8) -> Result<Self, ParametersError> {
         if name.is_empty() || name.len() > Self::MAX_NAME_LEN {
             return Err(ParametersError::SegmentName { len: name.len() });
@@ -49,20 +44,11 @@ impl Segment {
         if len == 0 {
             return Err(ParametersError::SegmentEmpty { name: name.into() });
         }
-        let segment = Self {
+        Ok(Self {
             name: name.into(),
             len,
             bits,
-        };
-        if segment.keystream_blocks() >= 1 << 32 {
-            // The block counter has 32 bits: past it the keystream would repeat.
-            return Err(ParametersError::KeystreamExhausted {
-                name: name.into(),
-                len,
-                bits,
-            });
-        }
-        Ok(segment)
+        })
     }
 
     /// The segment's name.
@@ -98,19 +84,18 @@ impl Segment {
     /// Bytes of this segment in a packed vector.
     #[must_use]
     pub fn packed_len(&self) -> usize {
-        (self.len as usize * usize::from(self.bits)).div_ceil(8)
+        usize::try_from(self.packed_bits().div_ceil(8)).unwrap_or(usize::MAX)
     }
 
-    /// Blocks of 64 bytes of keystream that mask this segment.
-    fn keystream_blocks(&self) -> u64 {
-        let len = u64::from(self.len);
-        if self.bits <= MAX_VERTICAL_BITS {
-            len.div_ceil(GROUP as u64) * u64::from(self.bits)
-        } else if self.bits <= 32 {
-            len.div_ceil(16)
-        } else {
-            len.div_ceil(8)
-        }
+    /// Bits of this segment in a packed vector, without the padding.
+    const fn packed_bits(&self) -> u64 {
+        // At most 2^32 · 64: a 32-bit machine's `usize` would overflow.
+        self.len as u64 * self.bits as u64
+    }
+
+    /// Bits that pad the packed segment to a whole byte, in its last byte from the highest down.
+    pub(crate) const fn padding_bits(&self) -> u32 {
+        (self.packed_bits().wrapping_neg() % 8) as u32
     }
 }
 
@@ -168,7 +153,9 @@ impl Layout {
     /// Bytes of a packed vector: each segment is padded to a whole byte.
     #[must_use]
     pub fn packed_len(&self) -> usize {
-        self.segments.iter().map(Segment::packed_len).sum()
+        self.segments
+            .iter()
+            .fold(0, |sum, segment| sum.saturating_add(segment.packed_len()))
     }
 }
 
@@ -394,10 +381,9 @@ impl VectorBuilder<'_> {
         let mut elements = elements.into_iter();
         let mut next = |index: usize| match elements.next() {
             Some(value) if value <= max => Ok(value),
-            Some(value) => Err(InputError::OutOfRange {
+            Some(_) => Err(InputError::OutOfRange {
                 name: name.into(),
                 index,
-                value,
                 max,
             }),
             None => {
@@ -481,10 +467,8 @@ pub enum InputError {
     OutOfRange {
         /// The segment.
         name: String,
-        /// The element's position.
+        /// The element's position. The element itself is private: an error may be logged.
         index: usize,
-        /// The element.
-        value: u64,
         /// The largest value allowed.
         max: u64,
     },
@@ -518,14 +502,9 @@ impl fmt::Display for InputError {
                     "segment {name:?} has {expected} elements, more were given"
                 )
             }
-            Self::OutOfRange {
-                name,
-                index,
-                value,
-                max,
-            } => write!(
+            Self::OutOfRange { name, index, max } => write!(
                 f,
-                "element {index} of segment {name:?} is {value}; at most {max} is allowed, so \
+                "element {index} of segment {name:?} is too large; at most {max} is allowed, so \
                  that no sum over the largest cohort wraps around"
             ),
             Self::OtherLayout => f.write_str("the vector has another layout than the session"),

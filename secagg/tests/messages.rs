@@ -160,6 +160,28 @@ fn versions_and_kinds_are_checked() {
     }
 }
 
+/// Bits past the end of a segment would be a second encoding of the same vector.
+#[test]
+fn padding_of_a_masked_segment_must_be_zero() {
+    let session = session(6, 1);
+    let masked = samples(&session)[4].clone();
+    // `update` fills its bytes; `words` has 7 · 31 = 217 bits in 28 bytes.
+    let last = 18 + 1_500 + 27;
+    for bit in 0..8 {
+        let mut changed = masked.clone();
+        changed[last] ^= 1 << bit;
+        let decoded = MaskedInput::from_vec(changed, &session).map(|_| ());
+        let refused = Err(DecodeError::NonCanonical {
+            what: "masked segment",
+        });
+        assert_eq!(
+            decoded,
+            if bit == 0 { Ok(()) } else { refused },
+            "bit {bit}"
+        );
+    }
+}
+
 /// A count that the rest of the message would have to be allocated for is checked first.
 #[test]
 fn huge_counts_are_refused_before_anything_is_allocated() {

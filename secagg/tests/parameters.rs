@@ -1,0 +1,170 @@
+//! What cannot be a parameter, a layout, a threshold or an input is refused by name.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+mod common;
+
+use std::ops::RangeInclusive;
+
+use common::session;
+use secagg::{
+    ClientId, GraphKind, InputError, Layout, Parameters, ParametersError, Policy, Segment,
+    ThreatModel, Vector, choose_threshold, client::AwaitRoster,
+};
+
+fn parameters(cohort: RangeInclusive<u32>, bits: u8) -> Result<Parameters, ParametersError> {
+    let layout = Layout::new(vec![Segment::new("words", 4, bits)?])?;
+    let graph = GraphKind::Complete;
+    Parameters::new(ThreatModel::HonestButCurious, graph, cohort, layout)
+}
+
+#[test]
+fn cohorts_are_in_order_and_within_bounds() {
+    for (min, max) in [(2, 10), (3, 65_537), (9, 8)] {
+        let refused = parameters(min..=max, 32);
+        assert_eq!(refused, Err(ParametersError::Cohort { min, max }));
+    }
+    assert!(parameters(3..=3, 32).is_ok());
+    assert!(parameters(65_536..=65_536, 32).is_ok());
+}
+
+/// Even a one from everybody would wrap around.
+#[test]
+fn segments_too_narrow_for_the_cohort_are_refused() {
+    assert!(parameters(3..=255, 8).is_ok());
+    let refused = parameters(3..=256, 8);
+    let (name, cohort) = ("words".into(), 256);
+    let expected = ParametersError::SegmentTooNarrow {
+        name,
+        bits: 8,
+        cohort,
+    };
+    assert_eq!(refused, Err(expected));
+}
+
+#[test]
+fn segments_and_layouts_are_checked() {
+    for len in [0, 65] {
+        let refused = Segment::new(&"n".repeat(len), 1, 8);
+        assert_eq!(refused, Err(ParametersError::SegmentName { len }));
+    }
+    for bits in [0, 65] {
+        let name = "words".into();
+        let refused = Segment::new("words", 1, bits);
+        assert_eq!(refused, Err(ParametersError::SegmentBits { name, bits }));
+    }
+    let name = "words".into();
+    let refused = Segment::new("words", 0, 8);
+    assert_eq!(refused, Err(ParametersError::SegmentEmpty { name }));
+
+    let segments = |count: usize| -> Vec<Segment> {
+        let segment = |i| Segment::new(&format!("s{i}"), 1, 8).unwrap();
+        (0..count).map(segment).collect()
+    };
+    for count in [0, 257] {
+        let refused = Layout::new(segments(count));
+        assert_eq!(refused, Err(ParametersError::SegmentCount { count }));
+    }
+    assert!(Layout::new(segments(256)).is_ok());
+    let mut twice = segments(3);
+    twice.extend(segments(1));
+    let name = "s0".into();
+    assert_eq!(
+        Layout::new(twice),
+        Err(ParametersError::DuplicateSegment { name })
+    );
+}
+
+/// The largest segment there can be is 2^32 − 1 times 64 bits, far beyond 32 bits of bytes.
+#[test]
+fn the_packed_length_of_the_largest_segment_is_exact() {
+    let largest = Segment::new("words", u32::MAX, 64).unwrap();
+    let expected = usize::try_from(u64::from(u32::MAX) * 8).unwrap_or(usize::MAX);
+    assert_eq!(largest.packed_len(), expected);
+}
+
+/// t > A, so that the corrupt clients alone open nothing; t ≥ 2; t ≤ S − 1, because nobody holds
+/// a share of its own secret.
+#[test]
+fn the_threshold_is_above_the_corrupt_and_below_the_survivors() {
+    assert_eq!(choose_threshold(3, 0, 0), Ok(2));
+    assert_eq!(choose_threshold(10, 3, 5), Ok(4));
+    for (cohort, max_corrupt, max_dropped) in [(10, 3, 6), (3, 0, 1), (3, 2, 0), (3, u32::MAX, 9)] {
+        let expected = ParametersError::Infeasible {
+            cohort,
+            max_corrupt,
+            max_dropped,
+        };
+        let refused = choose_threshold(cohort, max_corrupt, max_dropped);
+        assert_eq!(refused, Err(expected));
+    }
+    let (min, max) = (2, 2);
+    assert_eq!(
+        choose_threshold(2, 0, 0),
+        Err(ParametersError::Cohort { min, max })
+    );
+    for (max_corrupt, floor) in [(0, 2), (1, 2), (2, 3), (u32::MAX, u32::MAX)] {
+        let policy = Policy {
+            max_corrupt,
+            ..Policy::default()
+        };
+        assert_eq!(policy.min_threshold(), floor);
+    }
+}
+
+/// The sum over the largest cohort must not wrap around; and the private element that would is
+/// not in the error, which may be logged.
+#[test]
+fn inputs_that_could_wrap_the_sum_are_refused_and_not_repeated() {
+    let session = session(6, 0);
+    let max = (1 << 20) / 6;
+    let segment = |elements: [u64; 600]| Vector::builder(&session).segment("update", elements);
+    assert!(segment([max; 600]).is_ok());
+    let mut elements = [0; 600];
+    elements[17] = max + 4_001;
+    let error = segment(elements).unwrap_err();
+    let (name, index) = ("update".into(), 17);
+    assert_eq!(error, InputError::OutOfRange { name, index, max });
+    let printed = format!("{error} {error:?}");
+    assert!(!printed.contains(&elements[17].to_string()), "{printed}");
+}
+
+#[test]
+fn inputs_of_another_shape_are_refused() {
+    let session = session(6, 0);
+    let builder = || Vector::builder(&session);
+    let name = || "words".to_owned();
+    let length = |found| InputError::Length {
+        name: name(),
+        expected: 7,
+        found,
+    };
+    let error = builder().segment("words", [0; 6]).unwrap_err();
+    assert_eq!(error, length(Some(6)));
+    let error = builder().segment("words", [0; 8]).unwrap_err();
+    assert_eq!(error, length(None));
+    let error = builder().segment("colours", [0; 7]).unwrap_err();
+    let unknown = "colours".into();
+    assert_eq!(error, InputError::UnknownSegment { name: unknown });
+    let filled = builder().segment("words", [0; 7]).unwrap();
+    let error = filled.segment("words", [0; 7]).unwrap_err();
+    assert_eq!(error, InputError::SegmentTwice { name: name() });
+    let filled = builder().segment("words", [0; 7]).unwrap();
+    let name = "update".into();
+    assert_eq!(
+        filled.build().unwrap_err(),
+        InputError::SegmentMissing { name }
+    );
+}
+
+/// Nothing that holds a secret prints it.
+#[test]
+fn states_and_vectors_print_no_contents() {
+    let session = session(6, 0);
+    let mut rng = common::coins(0, 0);
+    let id = ClientId::from_identity_key(&[0; 32]);
+    let (state, _) = AwaitRoster::start(session.clone(), id, Policy::default(), &mut rng);
+    assert_eq!(format!("{state:?}"), "AwaitRoster { .. }");
+    let printed = format!("{:?}", common::input(&session, 0));
+    assert!(printed.starts_with("Vector { layout: "), "{printed}");
+    assert!(printed.ends_with(", .. }"), "{printed}");
+}

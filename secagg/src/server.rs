@@ -308,3 +308,20 @@ fn prune<V>(members: &mut BTreeMap<usize, V>, graph: &Graph, threshold: usize) {
         members.retain(|rank, _| !weak.contains(rank));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::GraphKind;
+
+    #[test]
+    fn clients_with_too_few_neighbours_are_removed() {
+        let graph = Graph::new(GraphKind::Complete, 5);
+        let left = |threshold| {
+            let mut members = BTreeMap::from([(0, ()), (2, ()), (4, ())]);
+            prune(&mut members, &graph, threshold);
+            members.len()
+        };
+        assert_eq!((left(2), left(3)), (3, 0));
+    }
+}

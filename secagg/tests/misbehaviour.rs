@@ -9,7 +9,8 @@ mod common;
 
 use common::{Receive, elements, id, plain_sum, session};
 use secagg::{
-    Advert, ClientId, Context, DecodeError, MaskedInput, Policy, Roster, Session, Survivors,
+    Advert, ClientId, Context, DecodeError, Delivery, InputError, Layout, MaskedInput, Policy,
+    Roster, Segment, Session, Survivors, Vector,
     client::{AwaitDelivery, AwaitRoster, AwaitSurvivors, ClientError},
     server::{Abort, CollectAdverts, CollectMasked, CollectShares, CollectUnmask, RejectionReason},
 };
@@ -24,10 +25,14 @@ const THRESHOLD: u32 = 3;
 const HEADER: usize = 18;
 
 fn advertised(session: &Session) -> (CollectShares, Vec<AwaitRoster>) {
+    advertised_under(session, POLICY)
+}
+
+fn advertised_under(session: &Session, policy: Policy) -> (CollectShares, Vec<AwaitRoster>) {
     let mut server = CollectAdverts::new(session.clone());
     let states = (0..CLIENTS)
         .map(|client| {
-            let (state, advert) = common::start(session, client, POLICY);
+            let (state, advert) = common::start(session, client, policy);
             server.take(session, client, &advert).unwrap();
             state
         })
@@ -36,7 +41,11 @@ fn advertised(session: &Session) -> (CollectShares, Vec<AwaitRoster>) {
 }
 
 fn shared(session: &Session) -> (CollectMasked, Vec<AwaitDelivery>) {
-    let (mut server, states) = advertised(session);
+    shared_under(session, POLICY)
+}
+
+fn shared_under(session: &Session, policy: Policy) -> (CollectMasked, Vec<AwaitDelivery>) {
+    let (mut server, states) = advertised_under(session, policy);
     let roster = server.roster_for(id(0)).unwrap().encode(session);
     let states = states
         .into_iter()
@@ -56,7 +65,16 @@ fn uploaded(
     uploads: usize,
     tamper: impl Fn(usize, &mut Vec<u8>),
 ) -> (CollectUnmask, Vec<AwaitSurvivors>) {
-    let (mut server, states) = shared(session);
+    uploaded_under(session, POLICY, uploads, tamper)
+}
+
+fn uploaded_under(
+    session: &Session,
+    policy: Policy,
+    uploads: usize,
+    tamper: impl Fn(usize, &mut Vec<u8>),
+) -> (CollectUnmask, Vec<AwaitSurvivors>) {
+    let (mut server, states) = shared_under(session, policy);
     let states = states
         .into_iter()
         .enumerate()
@@ -109,6 +127,24 @@ fn a_threshold_that_corrupt_clients_reach_is_refused() {
     let (state, _) = common::start(&session, 0, policy);
     let error = common::share(&session, 0, state, &roster).unwrap_err();
     assert_eq!(error, below("threshold", 3, 4));
+}
+
+/// With a threshold above the number of neighbours no seed could be opened, and nobody's sum.
+#[test]
+fn a_threshold_above_the_number_of_neighbours_is_refused() {
+    let session = session(6, 0);
+    let (server, mut states) = advertised(&session);
+    let mut roster = server.roster_for(id(0)).unwrap().encode(&session);
+    roster[HEADER] = 6;
+    let error = common::share(&session, 0, states.remove(0), &roster).unwrap_err();
+    assert_eq!(
+        error,
+        ClientError::AboveCeiling {
+            what: "threshold",
+            value: 6,
+            ceiling: 5
+        }
+    );
 }
 
 /// A swapped key would let the server read the shares that this client is dealt.
@@ -183,6 +219,21 @@ fn an_advert_in_anothers_name_is_rejected() {
     );
 }
 
+/// More clients than the parameters allow could make the sum wrap around.
+#[test]
+fn an_advert_beyond_the_largest_cohort_is_rejected() {
+    let session = session(3, 0);
+    let mut server = CollectAdverts::new(session.clone());
+    for client in 0..3 {
+        let (_, advert) = common::start(&session, client, POLICY);
+        server.take(&session, client, &advert).unwrap();
+    }
+    let (_, advert) = common::start(&session, 3, POLICY);
+    let rejection = server.take(&session, 3, &advert).unwrap_err();
+    assert_eq!(rejection.client, id(3));
+    assert_eq!(rejection.reason, RejectionReason::CohortFull { max: 3 });
+}
+
 /// Messages of another round, or of clients that were shown another model, do not enter this one.
 #[test]
 fn messages_of_another_session_are_refused() {
@@ -230,6 +281,41 @@ fn too_few_sharers_are_refused() {
     );
 }
 
+/// A set over another number of neighbours would give boxes to the wrong senders.
+#[test]
+fn a_delivery_over_another_number_of_neighbours_is_refused() {
+    let session = session(6, 0);
+    let (server, mut states) = shared(&session);
+    let delivery = server.delivery_for(id(0)).unwrap().encode(&session);
+    let mut shorter = delivery[..HEADER].to_vec();
+    shorter.extend_from_slice(&[4, 0, 0, 0, 0b1111]);
+    shorter.extend_from_slice(&delivery[HEADER + 5..HEADER + 5 + 4 * 80]);
+    let error = common::upload(&session, 0, states.remove(0), &shorter).unwrap_err();
+    assert_eq!(
+        error,
+        ClientError::WrongSize {
+            what: "set of sharers",
+            expected: 5,
+            found: 4
+        }
+    );
+}
+
+/// A vector of another shape would be masked in part only.
+#[test]
+fn an_input_of_another_layout_is_refused() {
+    let session = session(6, 0);
+    let (server, mut states) = shared(&session);
+    let delivery = server.delivery_for(id(0)).unwrap().encode(&session);
+    let delivery = Delivery::decode(&delivery, &session).unwrap();
+    let ready = states.remove(0).receive(delivery).unwrap();
+    let other = Layout::new(vec![Segment::new("update", 601, 20).unwrap()]).unwrap();
+    assert_eq!(
+        ready.mask(&Vector::zero(&other)).unwrap_err(),
+        ClientError::Input(InputError::OtherLayout)
+    );
+}
+
 /// A server that withholds boxes, so that a client masks with few others, and lists their owners
 /// as survivors afterwards, would learn the sum of those few.
 #[test]
@@ -269,6 +355,23 @@ fn a_survivor_set_below_the_clients_floor_is_refused() {
     survivors[HEADER + 4] = 1 << rank(0) | 1 << rank(1) | 1 << rank(2);
     let error = common::reveal(&session, states.remove(0), &survivors).unwrap_err();
     assert_eq!(error, below("number of survivors", 3, 4));
+}
+
+/// With fewer surviving neighbours than the threshold the rest alone could open the sum of those
+/// few; whatever the policy's own floor is.
+#[test]
+fn too_few_surviving_neighbours_are_refused() {
+    let session = session(6, 0);
+    let policy = Policy {
+        min_survivors: 3,
+        ..POLICY
+    };
+    let (server, mut states) = uploaded_under(&session, policy, CLIENTS, |_, _| ());
+    let mut survivors = server.survivors().encode(&session);
+    let others = (0..CLIENTS).filter(|other| *other != rank(0)).take(2);
+    survivors[HEADER + 4] = others.fold(1 << rank(0), |set, other| set | 1 << other);
+    let error = common::reveal(&session, states.remove(0), &survivors).unwrap_err();
+    assert_eq!(error, below("number of surviving neighbours", 2, 3));
 }
 
 /// A set over another number of clients belongs to another roster.
@@ -316,52 +419,57 @@ fn a_box_that_does_not_open_blames_nobody() {
     );
 }
 
-/// A wrong share would take a wrong mask off and spoil the sum silently.
+/// A wrong share would take a wrong mask off and spoil the sum silently: a self mask, or the
+/// pairwise masks of a lost client.
 #[test]
 fn wrong_shares_are_noticed_and_dealer_and_holders_named() {
     let session = session(6, 0);
-    let (mut server, states) = uploaded(&session, 5, |_, _| ());
-    let survivors = server.survivors().encode(&session);
-    // The liar holds a share of everybody else's seeds: the first owner that is checked with it
-    // is the first in the roster, or the second if the liar is the first.
-    let ranked = {
-        let mut ids: Vec<ClientId> = (0..CLIENTS).map(id).collect();
-        ids.sort();
-        ids
-    };
+    let mut ranked: Vec<ClientId> = (0..CLIENTS).map(id).collect();
+    ranked.sort();
+    // The lowest client lies: it is among the holders of every other client's seeds.
     let liar = (0..5).min_by_key(|client| id(*client)).unwrap();
-    for (client, state) in states.into_iter().enumerate() {
-        let mut shares = common::reveal(&session, state, &survivors).unwrap();
-        if client == liar {
-            for share in shares[HEADER + 4..].chunks_mut(33) {
-                share[7] ^= 1;
+    let survivor = *ranked
+        .iter()
+        .find(|owner| ![id(liar), id(5)].contains(owner))
+        .unwrap();
+    for (kind, dealer) in [(1, survivor), (2, id(5))] {
+        let (mut server, states) = uploaded(&session, 5, |_, _| ());
+        let survivors = server.survivors().encode(&session);
+        for (client, state) in states.into_iter().enumerate() {
+            let mut shares = common::reveal(&session, state, &survivors).unwrap();
+            if client == liar {
+                for share in shares[HEADER + 4..].chunks_mut(33) {
+                    share[7] ^= u8::from(share[0] == kind);
+                }
             }
+            server.take(&session, client, &shares).unwrap();
         }
-        server.take(&session, client, &shares).unwrap();
+        let present = ranked.iter().copied().filter(|holder| *holder != id(5));
+        let holders: Vec<ClientId> = present.filter(|holder| *holder != dealer).take(3).collect();
+        assert!(holders.contains(&id(liar)));
+        assert_eq!(
+            server.close().unwrap_err(),
+            Abort::WrongShares { dealer, holders }
+        );
     }
-    let dealer = *ranked.iter().find(|owner| **owner != id(liar)).unwrap();
-    let present = ranked.iter().copied().filter(|holder| *holder != id(5));
-    let holders: Vec<ClientId> = present.filter(|holder| *holder != dealer).take(3).collect();
-    assert!(holders.contains(&id(liar)));
-    assert_eq!(
-        server.close().unwrap_err(),
-        Abort::WrongShares { dealer, holders }
-    );
 }
 
-/// A client that reveals the mask seed of a survivor would open what only its self mask protects.
+/// A share of a survivor's mask seed would open what only its self mask protects; a share of a lost
+/// client's self-mask seed opens nothing.
 #[test]
 fn a_share_of_the_wrong_kind_is_rejected() {
     let session = session(6, 0);
-    let (mut server, mut states) = uploaded(&session, CLIENTS, |_, _| ());
-    let survivors = server.survivors().encode(&session);
-    let mut shares = common::reveal(&session, states.remove(0), &survivors).unwrap();
-    assert_eq!(shares[HEADER + 4], 1);
-    shares[HEADER + 4] = 2;
-    let rejection = server.take(&session, 0, &shares).unwrap_err();
-    let owner = (1..CLIENTS).map(id).min().unwrap();
-    assert_eq!(rejection.client, id(0));
-    assert_eq!(rejection.reason, RejectionReason::WrongShare { owner });
+    let survivor = (1..5).map(id).min().unwrap();
+    for (due, sent, owner) in [(1, 2, survivor), (2, 1, id(5))] {
+        let (mut server, mut states) = uploaded(&session, 5, |_, _| ());
+        let survivors = server.survivors().encode(&session);
+        let mut shares = common::reveal(&session, states.remove(0), &survivors).unwrap();
+        let mut entries = shares[HEADER + 4..].chunks_mut(33);
+        entries.find(|entry| entry[0] == due).unwrap()[0] = sent;
+        let rejection = server.take(&session, 0, &shares).unwrap_err();
+        assert_eq!(rejection.client, id(0));
+        assert_eq!(rejection.reason, RejectionReason::WrongShare { owner });
+    }
 }
 
 #[test]

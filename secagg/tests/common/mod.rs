@@ -16,7 +16,7 @@ use secagg::{
     Advert, ClientId, Context, Delivery, GraphKind, Layout, MaskedInput, Parameters, Policy,
     Roster, Segment, Session, ShareKeys, Survivors, ThreatModel, UnmaskShares, Vector,
     client::{AwaitDelivery, AwaitRoster, AwaitSurvivors, ClientError},
-    server::{CollectAdverts, CollectMasked, CollectShares, CollectUnmask, Rejection},
+    server::{CollectAdverts, CollectMasked, CollectShares, CollectUnmask, Rejection, Tally},
 };
 
 /// The layout of the tests: every way of packing, and a group that is not full.
@@ -149,17 +149,28 @@ pub fn reveal(
 pub trait Receive {
     /// Decodes and takes a message.
     fn take(&mut self, session: &Session, from: usize, bytes: &[u8]) -> Result<(), Rejection>;
+
+    /// How far the phase is.
+    fn progress(&self) -> Tally;
 }
 
 impl Receive for CollectAdverts {
     fn take(&mut self, session: &Session, from: usize, bytes: &[u8]) -> Result<(), Rejection> {
         self.receive(id(from), Advert::decode(bytes, session).unwrap())
     }
+
+    fn progress(&self) -> Tally {
+        self.tally()
+    }
 }
 
 impl Receive for CollectShares {
     fn take(&mut self, session: &Session, from: usize, bytes: &[u8]) -> Result<(), Rejection> {
         self.receive(id(from), ShareKeys::decode(bytes, session).unwrap())
+    }
+
+    fn progress(&self) -> Tally {
+        self.tally()
     }
 }
 
@@ -170,10 +181,18 @@ impl Receive for CollectMasked {
             &MaskedInput::from_vec(bytes.to_vec(), session).unwrap(),
         )
     }
+
+    fn progress(&self) -> Tally {
+        self.tally()
+    }
 }
 
 impl Receive for CollectUnmask {
     fn take(&mut self, session: &Session, from: usize, bytes: &[u8]) -> Result<(), Rejection> {
         self.receive(id(from), UnmaskShares::decode(bytes, session).unwrap())
+    }
+
+    fn progress(&self) -> Tally {
+        self.tally()
     }
 }

@@ -2,22 +2,29 @@
 
 mod support;
 
-use rand_chacha::ChaCha20Rng;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
 use secagg::{Advert, MaskedInput, ShareKeys, UnmaskShares, server};
-use secagg_learning::{Counter, RoundKind, UpdateCodec};
+use secagg_learning::{Counter, Plan, RoundKind, TrainingPlan, UpdateCodec};
 use secagg_node::model::{Model, Weights};
-use secagg_node::participate::service::RunEnd;
+use secagg_node::participate::node::Options;
+use secagg_node::participate::service::{RunEnd, RunError};
 use secagg_node::training::train;
 use secagg_node::vocabulary::TokenizedText;
-use secagg_wire::message::{CoordinatorMessage, RoundResult};
+use secagg_wire::close::CloseCode;
+use secagg_wire::digest::{Digest, FileDigest};
+use secagg_wire::frame::encode;
+use secagg_wire::identity::TlsIdentity;
+use secagg_wire::message::{CoordinatorMessage, DeclineReason, NodeMessage, RoundResult};
 use secagg_wire::phase::Phase;
-use support::{Client, Coordinator, Running, events, messages, options, run};
+use secagg_wire::text::Reason;
+use secagg_wire::transfer::StreamHeader;
+use support::{Client, Coordinator, Running, WAIT, events, messages, options, run};
 
 /// Three nodes with 3, 4 and 5 messages, connected.
-async fn three(
-    coordinator: &mut Coordinator,
-    folder: &std::path::Path,
-) -> (Vec<Running>, Vec<Client>) {
+async fn three(coordinator: &mut Coordinator, folder: &Path) -> (Vec<Running>, Vec<Client>) {
     let mut running = Vec::new();
     let mut clients = Vec::new();
     for count in 3..6 {
@@ -161,5 +168,279 @@ async fn the_sum_is_the_weighted_mean_of_what_the_nodes_trained() {
             bytes.iter().all(|bytes| bytes["up"].as_u64() > Some(0)),
             "{bytes:?}"
         );
+    }
+}
+
+/// One node, connected.
+async fn one(coordinator: &mut Coordinator, directory: &Path) -> (Running, Client) {
+    coordinator.enrol(directory, 3).await;
+    (run(directory, options()), coordinator.welcome().await)
+}
+
+fn reason(message: NodeMessage) -> DeclineReason {
+    match message {
+        NodeMessage::Decline { reason, .. } => reason,
+        other => panic!("expected a decline, not {other:?}"),
+    }
+}
+
+/// Announces `weights` and returns why the node leaves the round.
+async fn declines(coordinator: &Coordinator, client: &mut Client, weights: Bytes) -> String {
+    let plan = coordinator.plan(RoundKind::Train);
+    let (mut announce, _) = coordinator.announce(1, &plan);
+    if let CoordinatorMessage::Announce { weights: file, .. } = &mut announce {
+        *file = coordinator.add_file(weights);
+    }
+    client.send(&announce).await;
+    client.accepts().await;
+    match reason(client.next().await) {
+        DeclineReason::Other(reason) => reason.as_str().to_owned(),
+        other => panic!("another reason: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn weights_of_another_shape_or_not_finite_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut coordinator = Coordinator::new();
+    let (running, mut client) = one(&mut coordinator, folder.path()).await;
+    let good = coordinator.initial.clone();
+    let changed = |from: &[u8], to: &[u8]| {
+        let place = good
+            .windows(from.len())
+            .position(|part| part == from)
+            .unwrap();
+        let mut bytes = good.to_vec();
+        bytes[place..place + to.len()].copy_from_slice(to);
+        Bytes::from(bytes)
+    };
+
+    let mut bytes = good.to_vec();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    let said = declines(&coordinator, &mut client, bytes.into()).await;
+    assert!(said.contains("\"projection\" holds NaN"), "{said}");
+
+    let bytes = changed(b"\"shape\":[18,4]", b"\"shape\":[4,18]");
+    let said = declines(&coordinator, &mut client, bytes).await;
+    assert!(said.contains("has the shape [4, 18]"), "{said}");
+
+    let bytes = changed(b"\"projection\"", b"\"projektion\"");
+    let said = declines(&coordinator, &mut client, bytes).await;
+    assert!(said.contains("\"projektion\""), "{said}");
+    // Nothing of it was kept.
+    assert!(!folder.path().join("model/current.safetensors").exists());
+    client.finish().await;
+    running.ended().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn weights_that_are_not_the_announced_ones_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut coordinator = Coordinator::new();
+    let (running, mut client) = one(&mut coordinator, folder.path()).await;
+    let plan = coordinator.plan(RoundKind::Train);
+    let (mut announce, _) = coordinator.announce(1, &plan);
+    let expected = FileDigest {
+        sha256: Digest::of(b"other weights"),
+        len: coordinator.initial.len() as u64,
+    };
+    if let CoordinatorMessage::Announce { weights, .. } = &mut announce {
+        *weights = expected;
+    }
+    client.send(&announce).await;
+    client.accepts().await;
+    let asked = client.channel.receive_within(WAIT).await.unwrap();
+    assert_eq!(
+        asked,
+        NodeMessage::GetFile {
+            digest: expected.sha256
+        }
+    );
+    // The header says what was asked for, the bytes are others.
+    let mut stream = client.channel.connection().open_uni().await.unwrap();
+    let header = encode(&StreamHeader::File { file: expected }).unwrap();
+    stream.write_all(&header).await.unwrap();
+    stream.write_all(&coordinator.initial).await.unwrap();
+    stream.finish().unwrap();
+    match reason(client.next().await) {
+        DeclineReason::Other(reason) => {
+            let found = Digest::of(&coordinator.initial);
+            let said = format!(
+                "the file's SHA-256 is {found}, expected {}",
+                expected.sha256
+            );
+            assert!(reason.as_str().contains(&said), "{reason}");
+        }
+        other => panic!("another reason: {other:?}"),
+    }
+    client.finish().await;
+    running.ended().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_round_goes_on_after_it_was_abandoned_until_the_uploads_are_used_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut coordinator = Coordinator::new();
+    let (running, mut clients) = three(&mut coordinator, folder.path()).await;
+    let plan = coordinator.plan(RoundKind::Train);
+    // While it trains or waits for the roster: abandoned, and nothing is recorded.
+    let (announce, _) = coordinator.announce(1, &plan);
+    for client in &mut clients {
+        client.send(&announce).await;
+        client.accepts().await;
+        let reason = Reason::fitted("too few nodes");
+        client.end(1, RoundResult::Abandoned { reason }).await;
+    }
+    for client in &mut clients {
+        // An advert that was on its way.
+        if let Ok(Ok(message)) =
+            tokio::time::timeout(Duration::from_millis(300), client.channel.receive()).await
+        {
+            let expected = Phase::AdvertiseKeys;
+            assert!(matches!(message, NodeMessage::Secagg { phase, .. } if phase == expected));
+        }
+    }
+    for number in [2, 3] {
+        let (announce, parameters) = coordinator.announce(number, &plan);
+        let outcome = round(&coordinator, &mut clients, &announce, parameters).await;
+        assert_eq!(outcome.contributors.len(), 3);
+    }
+    let (announce, _) = coordinator.announce(4, &plan);
+    for client in &mut clients {
+        client.send(&announce).await;
+        assert_eq!(reason(client.next().await), DeclineReason::UploadsUsedUp);
+        client.finish().await;
+    }
+    for running in running {
+        let log = running.events.clone();
+        running.ended().await.unwrap();
+        let declined = events(&log, "declined");
+        assert_eq!(declined.len(), 1);
+        assert_eq!(declined[0]["round"], 4);
+        let ends = events(&log, "round_end");
+        assert_eq!(ends[0]["result"], "abandoned");
+        assert_eq!(ends[1]["result"], "included");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_comes_back_when_its_coordinator_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut coordinator = Coordinator::new();
+    let (running, mut client) = one(&mut coordinator, folder.path()).await;
+    let plan = coordinator.plan(RoundKind::Train);
+    let (announce, _) = coordinator.announce(1, &plan);
+    client.send(&announce).await;
+    client.accepts().await;
+    // In the middle of the round.
+    drop(client);
+    let coordinator = coordinator.restart(None).await;
+    let mut client = coordinator.welcome().await;
+    let (announce, _) = coordinator.announce(2, &plan);
+    client.send(&announce).await;
+    client.accepts().await;
+    client.secagg(Phase::AdvertiseKeys).await;
+    // Everything was kept from before.
+    assert_eq!(client.asked, []);
+    client.finish().await;
+    let log = running.events.clone();
+    running.ended().await.unwrap();
+    assert!(!events(&log, "reconnecting").is_empty());
+    assert_eq!(events(&log, "connected").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_that_ends_while_a_node_trains_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut coordinator = Coordinator::new();
+    let (running, mut client) = one(&mut coordinator, folder.path()).await;
+    // A thousand epochs: more than the test waits for.
+    let plan = coordinator.plan(RoundKind::Train);
+    let training = TrainingPlan {
+        epochs: 1000,
+        batch: 1,
+        ..*plan.training()
+    };
+    let long = Plan::new(plan.kind(), *plan.update(), training, *plan.server()).unwrap();
+    let (announce, _) = coordinator.announce(1, &long);
+    client.send(&announce).await;
+    client.accepts().await;
+    client.end(1, RoundResult::NotIncluded).await;
+    let (announce, _) = coordinator.announce(2, &plan);
+    client.send(&announce).await;
+    client.accepts().await;
+    client.secagg(Phase::AdvertiseKeys).await;
+    client.finish().await;
+    let log = running.events.clone();
+    running.ended().await.unwrap();
+    assert_eq!(events(&log, "round_end")[0]["result"], "not-included");
+    assert!(events(&log, "declined").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_ends_a_node_makes_it_take_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut coordinator = Coordinator::new();
+    let (running, mut client) = one(&mut coordinator, folder.path()).await;
+    let plan = coordinator.plan(RoundKind::Train);
+    let (announce, _) = coordinator.announce(1, &plan);
+    client.send(&announce).await;
+    client.accepts().await;
+    client.secagg(Phase::AdvertiseKeys).await;
+    running.shutdown.request();
+    let message = client.next().await;
+    assert!(matches!(message, NodeMessage::Leave { .. }), "{message:?}");
+    assert_eq!(running.ended().await.unwrap(), RunEnd::Interrupted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_round_is_enough_where_the_user_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut coordinator = Coordinator::new();
+    coordinator.enrol(folder.path(), 3).await;
+    let once = Options {
+        once: true,
+        ..options()
+    };
+    let running = run(folder.path(), once);
+    let mut client = coordinator.welcome().await;
+    let plan = coordinator.plan(RoundKind::Train);
+    let (announce, _) = coordinator.announce(1, &plan);
+    client.send(&announce).await;
+    client.accepts().await;
+    client.secagg(Phase::AdvertiseKeys).await;
+    client.end(1, RoundResult::NotIncluded).await;
+    let message = client.next().await;
+    assert!(matches!(message, NodeMessage::Leave { .. }), "{message:?}");
+    assert_eq!(running.ended().await.unwrap(), RunEnd::Once);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_patience_mends_ends_the_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut coordinator = Coordinator::new();
+    coordinator.enrol(folder.path(), 3).await;
+    let running = run(folder.path(), options());
+    coordinator.turn_away(CloseCode::UnknownIdentity).await;
+    let error = running.ended().await.unwrap_err();
+    assert!(matches!(error, RunError::NotEnrolled { .. }), "{error}");
+    let running = run(folder.path(), options());
+    coordinator.turn_away(CloseCode::DuplicateConnection).await;
+    let error = running.ended().await.unwrap_err();
+    assert!(matches!(error, RunError::Duplicate), "{error}");
+
+    // Another coordinator at the same address.
+    let expected = coordinator.identity.fingerprint();
+    let other = coordinator
+        .restart(Some(TlsIdentity::generate().unwrap()))
+        .await;
+    let running = run(folder.path(), options());
+    let incoming = other.accept_and_fail();
+    let (error, ()) = tokio::join!(running.ended(), incoming);
+    let error = error.unwrap_err();
+    let said = error.to_string();
+    for fingerprint in [expected, other.identity.fingerprint()] {
+        assert!(said.contains(&fingerprint.to_string()), "{said}");
     }
 }

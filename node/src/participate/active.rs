@@ -27,6 +27,8 @@ pub(super) struct ActiveRound {
     round: Round,
     task: JoinHandle<Result<SpanTimer, RoundError>>,
     task_ended: bool,
+    /// The node has left the round before its end.
+    left: bool,
     /// From the last answer on.
     waiting: Option<SpanTimer>,
     inbox: mpsc::Sender<(Phase, Vec<u8>)>,
@@ -58,6 +60,7 @@ impl ActiveRound {
             round,
             task: tokio::spawn(task.run(announcement)),
             task_ended: false,
+            left: false,
             waiting: None,
             inbox,
             cancel,
@@ -76,8 +79,11 @@ impl ActiveRound {
         match result {
             Ok(Ok(waiting)) => active.waiting = Some(waiting),
             // The task has told the user and the coordinator.
-            Ok(Err(_)) => {}
-            Err(error) => tracing::error!("internal error: the round's task: {error}"),
+            Ok(Err(_)) => active.left = true,
+            Err(error) => {
+                active.left = true;
+                tracing::error!("internal error: the round's task: {error}");
+            }
         }
     }
 
@@ -104,10 +110,16 @@ impl ActiveRound {
         }
     }
 
+    /// Whether the node has not left the round.
+    pub(super) fn takes_part(&self) -> bool {
+        !self.left
+    }
+
     /// Leaves the round; its end is still to come.
     pub(super) fn stop(&mut self) {
         self.cancel.cancel();
         self.task.abort();
+        self.left = true;
         self.waiting = None;
     }
 

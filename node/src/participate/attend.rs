@@ -255,8 +255,9 @@ impl Conversation {
                         continue;
                     }
                     if let Some(active) = active.take() {
+                        let took_part = active.takes_part();
                         active.end(&result, &summary);
-                        if self.node.options.once {
+                        if took_part && self.node.options.once {
                             return Ok(Ending::Once);
                         }
                     }

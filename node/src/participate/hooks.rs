@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use secagg::Vector;
 use secagg_learning::Plan;
-use secagg_learning::plan::UPDATE_SEGMENT;
 use secagg_wire::events::{EventLog, Round};
 use serde_json::json;
 use thiserror::Error;
@@ -180,13 +179,6 @@ impl Hooks {
         let bytes: Vec<u8> = clear.iter().flat_map(|value| value.to_le_bytes()).collect();
         write(folder, "update-clear.f32", &bytes);
         write(folder, "quantised.bin", &packed(input));
-        let elements: Vec<u8> = input
-            .segment(UPDATE_SEGMENT)
-            .into_iter()
-            .flatten()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        write(folder, "quantised.u64", &elements);
     }
 
     /// Writes the masked vector exactly as it is uploaded.
@@ -240,19 +232,22 @@ fn packed(vector: &Vector) -> Vec<u8> {
             .into_iter()
             .flatten()
             .collect();
-        let bits = usize::from(segment.bits());
-        let vertical = if bits <= 24 {
-            elements.len() / 512 * 512
-        } else {
-            0
-        };
-        let (groups, rest) = elements.split_at(vertical);
-        for group in groups.chunks_exact(512) {
-            pack_group(group, bits, &mut out);
-        }
-        pack_rest(rest, bits, &mut out);
+        pack_segment(&elements, segment.bits(), &mut out);
     }
     out
+}
+
+fn pack_segment(elements: &[u64], bits: u8, out: &mut Vec<u8>) {
+    let vertical = if bits <= 24 {
+        elements.len() / 512 * 512
+    } else {
+        0
+    };
+    let (groups, rest) = elements.split_at(vertical);
+    for group in groups.chunks_exact(512) {
+        pack_group(group, bits.into(), out);
+    }
+    pack_rest(rest, bits.into(), out);
 }
 
 /// 512 elements as `bits` rows of 16 words: column l holds elements l, 16 + l, 32 + l, …

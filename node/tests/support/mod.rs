@@ -1,5 +1,7 @@
 //! A small coordinator made of the server side of `secagg` and of the wire, for tests of a node.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -63,14 +65,40 @@ pub(crate) struct Client {
 
 impl Coordinator {
     pub(crate) fn new() -> Self {
-        Self::at(
-            "127.0.0.1:0".parse().unwrap(),
-            TlsIdentity::generate().unwrap(),
-        )
+        let identity = TlsIdentity::generate().unwrap();
+        let address = "127.0.0.1:0".parse().unwrap();
+        let endpoint = listen(address, &identity, &Timeouts::default()).unwrap();
+        Self::over(endpoint, identity, BTreeMap::new())
     }
 
-    pub(crate) fn at(address: SocketAddr, identity: TlsIdentity) -> Self {
-        let endpoint = listen(address, &identity, &Timeouts::default()).unwrap();
+    /// Goes away, and comes back at the same address, perhaps as somebody else.
+    pub(crate) async fn restart(self, other: Option<TlsIdentity>) -> Self {
+        let Self {
+            endpoint,
+            identity,
+            address,
+            ids,
+            ..
+        } = self;
+        endpoint.close(0_u32.into(), b"");
+        endpoint.wait_idle().await;
+        drop(endpoint);
+        let identity = other.unwrap_or(identity);
+        // The socket is released when the endpoint's task has ended.
+        let endpoint = loop {
+            match listen(address, &identity, &Timeouts::default()) {
+                Ok(endpoint) => break endpoint,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        Self::over(endpoint, identity, ids)
+    }
+
+    fn over(
+        endpoint: quinn::Endpoint,
+        identity: TlsIdentity,
+        ids: BTreeMap<Fingerprint, ClientId>,
+    ) -> Self {
         let vocabulary = Vocabulary::from_text([WORDS], 15).unwrap();
         let sizes = Sizes {
             vocabulary: u32::try_from(vocabulary.len()).unwrap(),
@@ -99,7 +127,7 @@ impl Coordinator {
             files: Arc::new(Mutex::new(files)),
             welcome,
             initial,
-            ids: BTreeMap::new(),
+            ids,
         }
     }
 
@@ -173,6 +201,12 @@ impl Coordinator {
             files: Arc::clone(&self.files),
             asked: Vec::new(),
         }
+    }
+
+    /// Lets the next handshake run into the other side's refusal.
+    pub(crate) async fn accept_and_fail(&self) {
+        let incoming = self.endpoint.accept().await.unwrap();
+        accept(incoming, &Timeouts::default()).await.unwrap_err();
     }
 
     /// Refuses the next connection with a code.
@@ -267,16 +301,6 @@ impl Coordinator {
         let file = FileDigest::of(&bytes);
         self.files.lock().unwrap().insert(file.sha256, bytes);
         file
-    }
-
-    pub(crate) fn stop(self) -> (SocketAddr, TlsIdentity, BTreeMap<Fingerprint, ClientId>) {
-        self.endpoint.close(0_u32.into(), b"");
-        (self.address, self.identity, self.ids)
-    }
-
-    pub(crate) fn with_ids(mut self, ids: BTreeMap<Fingerprint, ClientId>) -> Self {
-        self.ids = ids;
-        self
     }
 }
 

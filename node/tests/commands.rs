@@ -1,0 +1,251 @@
+//! The commands that need no coordinator, as a user runs them.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn node(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_secagg-node"))
+        .current_dir(directory)
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn succeed(directory: &Path, arguments: &[&str]) -> String {
+    let output = node(directory, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(directory: &Path, arguments: &[&str]) -> Value {
+    serde_json::from_str(&succeed(directory, arguments)).unwrap()
+}
+
+fn fail(directory: &Path, arguments: &[&str]) -> String {
+    let output = node(directory, arguments);
+    assert!(!output.status.success(), "{arguments:?} succeeded");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// A folder with text and a small model made from it.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let mut text = String::new();
+    let mut people = String::new();
+    for place in 0..20 {
+        let hour = place % 4 + 1;
+        text += &format!("see you at {hour} at the station\nare you home at {hour}?\n");
+        people += &format!("{{\"user\":\"u{hour}\",\"text\":\"see you at {hour}\"}}\n");
+    }
+    fs::write(path.join("text.txt"), text).unwrap();
+    fs::write(path.join("people.jsonl"), people).unwrap();
+    succeed(
+        path,
+        &[
+            "init-model",
+            "--vocabulary-from",
+            "text.txt",
+            "people.jsonl",
+            "--out",
+            "model",
+            "--vocabulary-size",
+            "100",
+            "--embedding",
+            "12",
+            "--units",
+            "16",
+            "--output-bias",
+            "false",
+            "--seed",
+            "3",
+        ],
+    );
+    folder
+}
+
+#[test]
+fn init_model_writes_a_model_once() {
+    let folder = folder();
+    let model = folder.path().join("model");
+    let description = fs::read_to_string(model.join("model.toml")).unwrap();
+    for line in [
+        "kind = \"cifg-lstm\"",
+        "units = 16",
+        "output_bias = false",
+        "seed = 3",
+    ] {
+        assert!(
+            description.lines().any(|found| found == line),
+            "{line}: {description}"
+        );
+    }
+    let vocabulary = fs::read_to_string(model.join("vocabulary.txt")).unwrap();
+    assert!(
+        vocabulary.starts_with("<pad>\n<unk>\n<begin>\n<end>\nat\n"),
+        "{vocabulary}"
+    );
+    assert!(model.join("initial.safetensors").is_file());
+    let again = [
+        "init-model",
+        "--vocabulary-from",
+        "text.txt",
+        "--out",
+        "model",
+    ];
+    assert!(fail(folder.path(), &again).contains("--force"));
+}
+
+#[test]
+fn text_is_added_and_evaluated() {
+    let folder = folder();
+    let path = folder.path();
+    let added = succeed(path, &["add", "--dir", "node", "text.txt"]);
+    assert!(
+        added.contains("36 messages for training, 4 held out"),
+        "{added}"
+    );
+    let again = succeed(path, &["add", "--dir", "node", "text.txt"]);
+    assert!(again.contains("added before"), "{again}");
+    let one = ["add", "--dir", "node", "people.jsonl", "--user", "u2"];
+    let added = succeed(path, &one);
+    assert!(
+        added.contains("5 messages for training, 0 held out"),
+        "{added}"
+    );
+    let held_out = ["add", "--dir", "node", "--held-out", "people.jsonl"];
+    let added = succeed(path, &held_out);
+    assert!(
+        added.contains("0 messages for training, 20 held out"),
+        "{added}"
+    );
+    let figures = json(
+        path,
+        &["eval", "--dir", "node", "--model", "model", "--json"],
+    );
+    assert_eq!(figures["messages"], 24);
+    assert!(figures["loss"].as_f64().unwrap() > 1.0, "{figures}");
+    let table = succeed(
+        path,
+        &["eval", "--model", "model", "--text", "people.jsonl"],
+    );
+    assert!(table.contains("perplexity"), "{table}");
+}
+
+#[test]
+fn pooled_training_is_reported_and_its_weights_continue_phrases() {
+    let folder = folder();
+    let path = folder.path();
+    let report = json(
+        path,
+        &[
+            "train-pooled",
+            "--model",
+            "model",
+            "--train",
+            "text.txt",
+            "people.jsonl",
+            "--epochs",
+            "8",
+            "--batch",
+            "4",
+            "--rate",
+            "0.01",
+            "--patience",
+            "0",
+            "--weights-out",
+            "best.safetensors",
+            "--json",
+        ],
+    );
+    assert_eq!(
+        report["runs"][0]["epochs"].as_array().unwrap().len(),
+        8,
+        "{report}"
+    );
+    assert_eq!(report["training_messages"], 54);
+    assert_eq!(report["validation_messages"], 6);
+    let best = report["best"]["validation"]["top1"].as_f64().unwrap();
+    assert!(
+        best > report["baseline"]["top1"].as_f64().unwrap(),
+        "{report}"
+    );
+    let weights = [
+        "--model",
+        "model",
+        "--weights",
+        "best.safetensors",
+        "--json",
+    ];
+    let figures = json(
+        path,
+        &[["eval", "--text", "text.txt"].as_slice(), &weights].concat(),
+    );
+    assert!(figures["top1"].as_f64().unwrap() > 0.3, "{figures}");
+    let completions = json(
+        path,
+        &[["generate", "See you"].as_slice(), &weights].concat(),
+    );
+    assert_eq!(completions[0]["phrase"], "See you");
+    assert_eq!(
+        completions[0]["suggestions"][0]["word"], "at",
+        "{completions}"
+    );
+    assert_eq!(completions[0]["suggestions"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_grid_tries_both_optimisers_within_its_time() {
+    let folder = folder();
+    let mut arguments = vec!["train-pooled", "--model", "model", "--train", "text.txt"];
+    arguments.extend(["--epochs", "1", "--grid", "--json", "--budget-seconds", "0"]);
+    let report = json(folder.path(), &arguments);
+    assert_eq!(report["best"], Value::Null);
+    arguments.truncate(arguments.len() - 2);
+    let report = json(folder.path(), &arguments);
+    let names: Vec<_> = report["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| run["optimizer"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["adam", "adam", "adam", "sgd", "sgd", "sgd"]);
+    assert_eq!(report["best"]["epoch"], 1);
+}
+
+#[test]
+fn errors_say_what_was_wrong_and_what_to_do() {
+    let folder = folder();
+    let path = folder.path();
+    fs::write(
+        path.join("bad.jsonl"),
+        "{\"text\": \"fine\"}\n{\"txt\": \"not\"}\n",
+    )
+    .unwrap();
+    let error = fail(path, &["add", "--dir", "node", "bad.jsonl"]);
+    assert!(
+        error.contains("bad.jsonl, line 2: missing field `text`"),
+        "{error}"
+    );
+    assert!(!path.join("node").exists(), "an error left a store");
+    let error = fail(path, &["eval", "--dir", "node", "--model", "model"]);
+    assert!(error.contains("secagg-node add"), "{error}");
+    let error = fail(path, &["generate", "hi"]);
+    assert!(error.contains("--model"), "{error}");
+    let error = fail(path, &["eval", "--model", "nowhere", "--text", "text.txt"]);
+    assert!(
+        error.contains("nowhere") && error.contains("init-model"),
+        "{error}"
+    );
+    fs::write(path.join("broken"), b"not weights").unwrap();
+    let weights = ["generate", "hi", "--model", "model", "--weights", "broken"];
+    let error = fail(path, &weights);
+    assert!(
+        error.contains("broken") && error.contains("safetensors"),
+        "{error}"
+    );
+}

@@ -43,11 +43,11 @@ impl AwaitRoster {
     ///
     /// `rng` must be a cryptographic generator seeded by the operating system. `id` must be the
     /// id of this client's own identity key.
-    pub fn start<R: CryptoRng + ?Sized>(
+    pub fn start(
         session: Session,
         id: ClientId,
         policy: Policy,
-        rng: &mut R,
+        rng: &mut dyn CryptoRng,
     ) -> (Self, Advert) {
         let mask_seed = Seed::random(rng);
         let self_seed = Seed::random(rng);
@@ -77,10 +77,10 @@ impl AwaitRoster {
     /// # Errors
     ///
     /// When the roster is below the policy or does not hold this client's advert unchanged.
-    pub fn receive<R: CryptoRng + ?Sized>(
+    pub fn receive(
         self,
         roster: Roster,
-        rng: &mut R,
+        rng: &mut dyn CryptoRng,
     ) -> Result<(AwaitDelivery, ShareKeys), ClientError> {
         let cohort = roster.adverts.len();
         let count = cohort as u64;

@@ -58,7 +58,7 @@ secret! {
 }
 
 impl Seed {
-    pub(crate) fn random<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
+    pub(crate) fn random(rng: &mut dyn CryptoRng) -> Self {
         let mut seed = Self::from_bytes([0; 32]);
         rng.fill_bytes(&mut *seed.0);
         seed

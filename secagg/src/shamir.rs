@@ -20,11 +20,11 @@ pub(crate) const MAX_HOLDERS: u32 = u16::MAX as u32;
 /// nothing. Share i belongs to coordinate i + 1.
 ///
 /// `threshold` is at least 1; both are at most [`MAX_HOLDERS`].
-pub(crate) fn split<R: CryptoRng + ?Sized>(
+pub(crate) fn split(
     seed: &Seed,
     threshold: u32,
     holders: u32,
-    rng: &mut R,
+    rng: &mut dyn CryptoRng,
 ) -> Vec<Share> {
     let holders = u16::try_from(holders).expect("parameters allow at most 65,535 holders");
     let mut bytes = Zeroizing::new(vec![0_u8; 32 * (threshold as usize - 1)]);

@@ -2,29 +2,34 @@
 
 mod apply;
 mod choose;
+mod commit;
+mod report;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use secagg::{ClientId, Context, GraphKind, Parameters, Session, ThreatModel, server::Outcome};
+use secagg::{ClientId, Context, GraphKind, Parameters, Session, ThreatModel};
 use secagg_learning::{Plan, RoundKind, StopReason, UpdateCodec};
 use secagg_wire::{
     digest::{Digest, model_digest, plan_digest},
-    message::{CoordinatorMessage, RoundSummary, ValidationFigures},
+    message::CoordinatorMessage,
     plan::encode_plan,
     text::Opaque,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 
-use self::apply::{Applied, apply};
+use self::{
+    apply::{Applied, apply},
+    commit::{commit, participants, summary},
+};
 use crate::{
     model::Model,
     pause::Moment,
     round::{Announcement, Attempt, Environment, Failure},
     server::{FileSet, Lobby},
     store::{
-        Attempt as Number, Completed, Figures, Participant, Round, StoreError, Weights,
-        WeightsFolder, history, unix_now,
+        Attempt as Number, Completed, Figures, Round, StoreError, Weights, WeightsFolder, history,
+        unix_now,
     },
 };
 
@@ -348,61 +353,6 @@ impl Training {
             }),
         );
     }
-
-    fn completed_round(&self, announced: usize) {
-        let Some(Round {
-            completed,
-            contributors,
-            lost,
-            ..
-        }) = self.rounds.last()
-        else {
-            return;
-        };
-        let validation = completed.figures.validation.map(|figures| {
-            json!({
-                "loss": figures.loss,
-                "perplexity": figures.perplexity,
-                "top1": figures.top1,
-                "top3": figures.top3,
-                "tokens": figures.tokens,
-            })
-        });
-        self.environment.events.event(
-            "round_complete",
-            json!({
-                "round": completed.round,
-                "attempt": completed.attempt,
-                "kind": history::kind_name(completed.kind),
-                "contributors": contributors,
-                "lost": lost,
-                "wall_ms": completed.wall_ms,
-                "bytes_up": completed.bytes_up,
-                "bytes_down": completed.bytes_down,
-                "train_loss": completed.figures.train_loss,
-                "weight": completed.figures.weight,
-                "validation": validation.unwrap_or(Value::Null),
-            }),
-        );
-        let figures = completed.figures.validation.map_or_else(
-            || "no held-out text".to_owned(),
-            |figures| {
-                format!(
-                    "before it: loss {:.4}, perplexity {:.1}, top-1 {:.2} %, top-3 {:.2} %",
-                    figures.loss,
-                    figures.perplexity,
-                    figures.top1 * 100.0,
-                    figures.top3 * 100.0
-                )
-            },
-        );
-        self.environment.progress.round_done(&format!(
-            "round {}: {contributors} of {announced} nodes contributed, {lost} lost; {figures}; \
-             {:.1} s",
-            completed.round,
-            completed.wall_ms / 1e3
-        ));
-    }
 }
 
 /// The parameters of every session under that plan.
@@ -416,72 +366,6 @@ pub(crate) fn parameters(
         config.cohort.min_clients..=config.cohort.max_clients,
         plan.layout(),
     )
-}
-
-/// Writes the weights, then commits the round; see [`crate::store`] for the order.
-async fn commit(
-    environment: &Environment,
-    folder: &WeightsFolder,
-    weights: &mut Weights,
-    file: Option<crate::model::ModelFile>,
-    mut completed: Completed,
-    participants: Vec<Participant>,
-) -> Result<Vec<Round>, StoreError> {
-    let round = completed.round;
-    if let Some(file) = file {
-        completed.optimizer =
-            tokio::task::block_in_place(|| folder.write(round, &file.bytes, &weights.optimizer))?;
-        weights.file = file;
-        weights.round = round;
-    }
-    let (folder, rule) = (folder.clone(), environment.config.weights);
-    environment
-        .store
-        .with(move |store| store.commit(&folder, &rule, &completed, &participants))
-        .await
-}
-
-fn participants(outcome: &Outcome) -> Vec<Participant> {
-    let mut participants: Vec<Participant> = outcome
-        .contributors
-        .iter()
-        .map(|client| Participant {
-            client: *client,
-            lost_in: None,
-            contributed: true,
-        })
-        .collect();
-    for (client, phase) in &outcome.lost {
-        // Who never advertised was not in the roster.
-        let in_roster = *phase != secagg::server::Phase::AdvertiseKeys;
-        if in_roster && !outcome.contributors.contains(client) {
-            participants.push(Participant {
-                client: *client,
-                lost_in: Some(*phase),
-                contributed: false,
-            });
-        }
-    }
-    participants
-}
-
-fn summary(participants: &[Participant], figures: &Figures) -> RoundSummary {
-    let count = |contributed| {
-        let members = participants
-            .iter()
-            .filter(|participant| participant.contributed == contributed);
-        u32::try_from(members.count()).unwrap_or(u32::MAX)
-    };
-    RoundSummary {
-        contributors: count(true),
-        lost: count(false),
-        validation: figures.validation.map(|figures| ValidationFigures {
-            loss: figures.loss,
-            top1: figures.top1,
-            top3: figures.top3,
-            tokens: figures.tokens,
-        }),
-    }
 }
 
 fn explain(failure: &Failure) -> String {

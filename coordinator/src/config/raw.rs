@@ -3,8 +3,6 @@
 //! Whole numbers are read as i64, so that a negative or huge one is refused by the checks here,
 //! with its key and range.
 
-use std::{ops::RangeInclusive, time::Duration};
-
 use secagg::{MAX_COHORT, MIN_COHORT};
 use secagg_learning::{
     LocalOptimizer, RoundKind, ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan,
@@ -15,8 +13,9 @@ use serde::Deserialize;
 use super::{
     Cohort, Config, ConfigError, DEFAULT_SERVER, DEFAULT_TRAINING, Deadlines, Network, Rounds,
     UpdateSettings, Uploads,
+    check::{deadline, fraction, seconds, seconds_or_none, whole},
 };
-use crate::{retention::Retention, round::deadline::Deadline};
+use crate::retention::Retention;
 
 macro_rules! table {
     ($(#[$meta:meta])* $Name:ident { $($field:ident: $Type:ty = $default:expr,)* }) => {
@@ -368,80 +367,3 @@ impl RawWeights {
         })
     }
 }
-
-fn whole(key: &'static str, value: i64, allowed: RangeInclusive<u32>) -> Result<u32, ConfigError> {
-    u32::try_from(value)
-        .ok()
-        .filter(|value| allowed.contains(value))
-        .ok_or_else(|| ConfigError::OutOfRange {
-            key,
-            value: value.to_string(),
-            allowed: format!(
-                "a whole number from {} to {}",
-                allowed.start(),
-                allowed.end()
-            ),
-        })
-}
-
-fn fraction(key: &'static str, value: f64, whole: bool) -> Result<f64, ConfigError> {
-    if (0.0..1.0).contains(&value) || (whole && value == 1.0) {
-        return Ok(value);
-    }
-    Err(ConfigError::OutOfRange {
-        key,
-        value: value.to_string(),
-        allowed: if whole {
-            "a number from 0 to 1".to_owned()
-        } else {
-            "a number from 0 to below 1".to_owned()
-        },
-    })
-}
-
-fn seconds(key: &'static str, value: f64) -> Result<Duration, ConfigError> {
-    if (0.001..=MAX_SECONDS).contains(&value) {
-        return Ok(Duration::from_secs_f64(value));
-    }
-    Err(ConfigError::OutOfRange {
-        key,
-        value: value.to_string(),
-        allowed: format!("a number of seconds from 0.001 to {MAX_SECONDS}"),
-    })
-}
-
-fn seconds_or_none(key: &'static str, value: f64) -> Result<Duration, ConfigError> {
-    if (0.0..=MAX_SECONDS).contains(&value) {
-        return Ok(Duration::from_secs_f64(value));
-    }
-    Err(ConfigError::OutOfRange {
-        key,
-        value: value.to_string(),
-        allowed: format!("a number of seconds from 0 to {MAX_SECONDS}"),
-    })
-}
-
-fn deadline(
-    [min_key, max_key, fraction_key]: [&'static str; 3],
-    min: f64,
-    max: f64,
-    share: f64,
-) -> Result<Deadline, ConfigError> {
-    let min = seconds_or_none(min_key, min)?;
-    let max_seconds = seconds(max_key, max)?;
-    if max_seconds < min {
-        return Err(ConfigError::OutOfRange {
-            key: max_key,
-            value: max.to_string(),
-            allowed: format!("at least {min_key}, {} seconds", min.as_secs_f64()),
-        });
-    }
-    Ok(Deadline {
-        min,
-        max: max_seconds,
-        min_fraction: fraction(fraction_key, share, true)?,
-    })
-}
-
-/// A week: a longer wait is a mistake.
-const MAX_SECONDS: f64 = 604_800.0;

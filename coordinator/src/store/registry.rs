@@ -212,7 +212,8 @@ impl Store {
     /// When SQLite fails.
     pub fn record_upload(&mut self, upload: &Upload) -> Result<(), StoreError> {
         // A power cut may lose it: the node counts its uploads itself. Not worth a flush for each.
-        self.connection.pragma_update(None, "synchronous", "normal")?;
+        self.connection
+            .pragma_update(None, "synchronous", "normal")?;
         let recorded = self.connection.execute(
             "INSERT OR REPLACE INTO uploads (round, attempt, client_id, sha256, bytes)
              VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -3,6 +3,8 @@
     dead_code,
     unreachable_pub,
     missing_docs,
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
     reason = "each test file uses its own part of these helpers"
 )]
 

@@ -1,0 +1,64 @@
+//! What a completed round says, as an event and as a line.
+
+use serde_json::{Value, json};
+
+use super::Training;
+use crate::store::{Round, history};
+
+impl Training {
+    /// Tells of the last completed round, for which so many nodes were asked.
+    pub(super) fn completed_round(&self, announced: usize) {
+        let Some(Round {
+            completed,
+            contributors,
+            lost,
+            ..
+        }) = self.rounds.last()
+        else {
+            return;
+        };
+        let validation = completed.figures.validation.map(|figures| {
+            json!({
+                "loss": figures.loss,
+                "perplexity": figures.perplexity,
+                "top1": figures.top1,
+                "top3": figures.top3,
+                "tokens": figures.tokens,
+            })
+        });
+        self.environment.events.event(
+            "round_complete",
+            json!({
+                "round": completed.round,
+                "attempt": completed.attempt,
+                "kind": history::kind_name(completed.kind),
+                "contributors": contributors,
+                "lost": lost,
+                "wall_ms": completed.wall_ms,
+                "bytes_up": completed.bytes_up,
+                "bytes_down": completed.bytes_down,
+                "train_loss": completed.figures.train_loss,
+                "weight": completed.figures.weight,
+                "validation": validation.unwrap_or(Value::Null),
+            }),
+        );
+        let figures = completed.figures.validation.map_or_else(
+            || "no held-out text".to_owned(),
+            |figures| {
+                format!(
+                    "before it: loss {:.4}, perplexity {:.1}, top-1 {:.2} %, top-3 {:.2} %",
+                    figures.loss,
+                    figures.perplexity,
+                    figures.top1 * 100.0,
+                    figures.top3 * 100.0
+                )
+            },
+        );
+        self.environment.progress.round_done(&format!(
+            "round {}: {contributors} of {announced} nodes contributed, {lost} lost; {figures}; \
+             {:.1} s",
+            completed.round,
+            completed.wall_ms / 1e3
+        ));
+    }
+}

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -30,8 +31,9 @@ pub struct Coordinator {
     logs: PathBuf,
     deadline: Deadline,
     starts: u32,
-    /// Which folders to show beside this one's output when something fails.
     running: Option<Process>,
+    /// When the process was first seen to have ended by itself.
+    ended: Option<Instant>,
     events: Events,
     address: Option<SocketAddr>,
 }
@@ -65,6 +67,7 @@ impl Coordinator {
             deadline,
             starts: 0,
             running: None,
+            ended: None,
             events: Events::follow(&root.join("no-events-yet")),
             address: None,
         };
@@ -101,6 +104,7 @@ impl Coordinator {
             command.args(["--pause-at", pause]);
         }
         self.running = Some(Process::start(&name, command, &self.logs)?);
+        self.ended = None;
         self.events = Events::follow(&events);
         let listening = self.wait("listening", |_| true)?;
         let address = listening["addr"].as_str().context("no address")?.parse()?;
@@ -221,6 +225,21 @@ impl Coordinator {
     #[must_use]
     pub fn has_weights(&self, round: u64) -> bool {
         self.weights_file(round).exists()
+    }
+
+    /// Nothing, unless the process has ended by itself that long ago.
+    ///
+    /// # Errors
+    /// When it has.
+    pub fn has_not_ended_for(&mut self, grace: Duration) -> Result<()> {
+        let Some(running) = &mut self.running else {
+            return Ok(());
+        };
+        let living = running.still_running();
+        if living.is_ok() || self.ended.get_or_insert_with(Instant::now).elapsed() < grace {
+            return Ok(());
+        }
+        living
     }
 
     /// Everything that this run has said, for people.

@@ -1,5 +1,7 @@
 //! A coordinator and a swarm of clients, ready for rounds.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use secagg_learning::{Plan, RoundKind, UpdateCodec};
 use serde_json::Value;
@@ -29,6 +31,10 @@ pub struct Federation {
 /// Weights of the model.
 pub const PARAMETERS: usize = 1000;
 
+/// Weights of a model whose masked vectors are longer than what a receiver buffers that does not
+/// read: only then does a sender always hear that its upload was stopped.
+pub const MANY_PARAMETERS: usize = 80_000;
+
 impl Federation {
     /// A coordinator that runs, and `clients` enrolled clients that do not take part yet.
     ///
@@ -43,10 +49,24 @@ impl Federation {
         settings: &[(&str, &str)],
         pauses: &[&str],
     ) -> Result<Self> {
+        Self::with_model(PARAMETERS, clients, options, settings, pauses)
+    }
+
+    /// The same with a model of another size.
+    ///
+    /// # Errors
+    /// When anything of it fails.
+    pub fn with_model(
+        parameters: usize,
+        clients: usize,
+        options: Options,
+        settings: &[(&str, &str)],
+        pauses: &[&str],
+    ) -> Result<Self> {
         let deadline = Deadline::of_a_test();
         let folder = tempfile::tempdir()?;
         let files = folder.path().join("model-files");
-        model::write(&files, PARAMETERS)?;
+        model::write(&files, parameters)?;
         let count = clients.to_string();
         let mut all = QUICK.to_vec();
         all.extend([("cohort.max_clients", count.as_str())]);
@@ -90,9 +110,11 @@ impl Federation {
         mut fits: impl FnMut(&Event) -> bool,
     ) -> Result<Event> {
         let name = self.swarm.name(client).to_owned();
+        let coordinator = &mut self.coordinator;
         let waited = self.events.wait(
             &self.deadline,
-            || Ok(()),
+            // What it still had to say to the clients arrives a moment later.
+            || coordinator.has_not_ended_for(Duration::from_secs(5)),
             event,
             |event| event["name"] == name && fits(event),
         );

@@ -15,7 +15,6 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use secagg::ClientId;
 use secagg_wire::{
-    close::CloseCode,
     endpoint::{self, Timeouts},
     enrol,
     events::EventLog,
@@ -236,7 +235,6 @@ async fn enrolled(index: usize, token: &Token, shared: &Arc<Shared>) -> Result<C
         TIMEOUTS.handshake,
     );
     reply.await?;
-    link.close(CloseCode::Done, "enrolled").await;
     let id = ClientId::from_identity_key(&key.public());
     Ok(Client::new(
         index,

@@ -182,8 +182,10 @@ async fn an_unknown_identity_is_closed_with_the_reason() -> Result<()> {
     let closed = closed(&link).await?;
     assert!(closed.by_peer);
     assert_eq!(closed.code, CloseCode::UnknownIdentity);
+    let reason = "this certificate is not registered: run `secagg-node join` with a token";
+    assert_eq!(closed.reason.as_str(), reason);
     let refused = world.coordinator.wait("refused", |_| true)?;
-    assert_eq!(refused["reason"], "unknown identity");
+    assert_eq!(refused["reason"], reason);
     Ok(())
 }
 
@@ -197,7 +199,7 @@ async fn a_second_connection_replaces_the_first() -> Result<()> {
         .enrol(&token, &tls, &key)
         .await?
         .map_err(anyhow::Error::from)?;
-    let mut links = Vec::new();
+    let (mut links, mut channels) = (Vec::new(), Vec::new());
     for _ in 0..2 {
         let link = world
             .connect(&tls, token.coordinator(), Alpn::Participate)
@@ -205,7 +207,9 @@ async fn a_second_connection_replaces_the_first() -> Result<()> {
         let mut channel = NodeChannel::open(&link.connection).await?;
         channel.send(&NodeMessage::hello("test")).await?;
         channel.receive_within(PATIENCE).await?;
+        // Dropping a channel would end it.
         links.push(link);
+        channels.push(channel);
     }
     assert_eq!(
         closed(&links[0]).await?.code,

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use secagg_tests::{
-    Federation,
+    Federation, federation,
     swarm::{Act, Moment, Options, Script},
 };
 
@@ -23,7 +23,8 @@ fn offence(moment: Moment, act: Act) -> Result<Federation> {
     // round 2 waits until it is there again.
     let in_roster = moment != Moment::AdvertiseKeys;
     let settings = [("cohort.min_clients", if in_roster { "4" } else { "3" })];
-    let mut federation = Federation::new(4, options, &settings, &[])?;
+    let size = federation::MANY_PARAMETERS;
+    let mut federation = Federation::with_model(size, 4, options, &settings, &[])?;
     federation.swarm.start_all()?;
     Ok(federation)
 }
@@ -196,7 +197,8 @@ fn a_late_upload() -> Result<()> {
         ("cohort.min_clients", "5"),
         ("deadlines.unmask.min_seconds", "30.0"),
     ];
-    let mut federation = Federation::new(5, options, &settings, &[])?;
+    let size = federation::MANY_PARAMETERS;
+    let mut federation = Federation::with_model(size, 5, options, &settings, &[])?;
     federation.swarm.start_all()?;
     federation.wait(LATE, "held", |_| true)?;
     federation.wait(SLOW, "held", |_| true)?;

@@ -53,7 +53,7 @@ fn two_survivors_abandon_the_round_and_it_is_tried_again() -> Result<()> {
     Ok(())
 }
 
-const TOO_FEW: &str = "2 clients are left at the end of masked-input, 3 are needed";
+const TOO_FEW: &str = "2 clients were left when masked-input closed, 3 are needed";
 
 /// Whoever has uploaded for these weights as often as its own policy allows is not asked to do it
 /// again: the next attempt is made by the others.
@@ -87,8 +87,10 @@ fn too_few_clients_end_the_training() -> Result<()> {
     let mut federation = Federation::new(3, Options::default(), &settings, &[])?;
     federation.swarm.start(0)?;
     federation.swarm.start(1)?;
-    let finished = federation.coordinator.wait("finished", |_| true)?;
-    assert_eq!(finished["rounds"], 0, "{finished}");
+    let stopped = federation.coordinator.wait("stopped", |_| true)?;
+    let reason = "round 1: 2 nodes can take part, 3 are needed, and no more came within 2 seconds; \
+                  enrol nodes, start them, or lower cohort.min_clients";
+    assert_eq!(stopped["reason"], reason, "{stopped}");
     let status = federation.coordinator.wait_end()?;
     assert_eq!(status.code(), Some(1), "{status}");
     Ok(())

@@ -198,7 +198,6 @@ impl<'a> Round<'a> {
     ) -> Result<Flow> {
         let (state, masked) = self.mask(&session, state, delivery).await?;
         let mut bytes = masked.into_vec();
-        self.client.count_upload(self.announced.weights.sha256);
         if let Some(barrier) = &self.client.shared.uploads {
             barrier.wait().await;
         }
@@ -216,6 +215,7 @@ impl<'a> Round<'a> {
             },
             None => {}
         }
+        self.client.count_upload(self.announced.weights.sha256);
         self.client.round_event("uploading", round, attempt);
         let (bytes, half) = (Bytes::from(bytes), header_len / 2);
         let sha256 = Digest::of(&bytes).to_string();

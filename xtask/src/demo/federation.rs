@@ -194,10 +194,8 @@ impl Federation<'_> {
             self.follow_coordinator(&event.event)?;
             self.record.coordinator.push(event.event);
         }
-        let finished = matches!(
-            self.record.coordinator.last(),
-            Some(CoordinatorEvent::Finished { .. })
-        );
+        let finished = |event: &CoordinatorEvent| matches!(event, CoordinatorEvent::Finished { .. });
+        let finished = self.record.coordinator.iter().any(finished);
         match ended {
             Some(status) if status.success() && finished => Ok(true),
             Some(_) => self.coordinator.check_running().map(|()| true),

@@ -5,11 +5,13 @@ use tch::Tensor;
 use tch::kind::Element;
 
 use crate::model::{Batch, Model};
-use crate::vocabulary::{Token, TokenizedText, UNKNOWN};
+use crate::vocabulary::{FIRST_ANSWER, Token, TokenizedText};
 
 /// Sums over all tokens that had to be predicted, each message's end included.
 ///
-/// A word outside the vocabulary is a token that no answer gets right.
+/// The loss is over the whole vocabulary. Answers are ranked as a user sees them: `<pad>`, `<unk>`
+/// and `<begin>` are no answers, and a word outside the vocabulary is a token that no answer gets
+/// right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Evaluation {
     /// The sum of −ln p of the right answers, in nats.
@@ -96,18 +98,19 @@ fn add_batch(sum: &mut Evaluation, model: &Model, messages: &mut [&[Token]]) {
     let rows = scores.chunks_exact(usize::try_from(words).expect("a vocabulary fits into memory"));
     for ((row, log_sum), target) in rows.zip(log_sums).zip(targets) {
         let target = usize::try_from(target).expect("targets are words");
-        let rank = rank(row, target);
-        let known = target != UNKNOWN as usize;
         sum.loss_sum += f64::from(log_sum - row[target]);
-        sum.top1 += u64::from(known && rank < 1);
-        sum.top3 += u64::from(known && rank < 3);
+        if let Some(right) = target.checked_sub(FIRST_ANSWER as usize) {
+            let rank = rank(&row[FIRST_ANSWER as usize..], right);
+            sum.top1 += u64::from(rank < 1);
+            sum.top3 += u64::from(rank < 3);
+        }
         sum.tokens += 1;
     }
 }
 
-/// How many words come before the target by score; among equal scores the earlier word does.
-fn rank(scores: &[f32], target: usize) -> u32 {
-    let (before, from) = scores.split_at(target);
+/// How many words come before the right one by score; among equal scores the earlier word does.
+fn rank(scores: &[f32], right: usize) -> u32 {
+    let (before, from) = scores.split_at(right);
     let count = |scores: &[f32], comes_before: fn(f32, f32) -> bool| {
         let comes_before = scores
             .iter()
@@ -128,7 +131,7 @@ fn values<T: Element + Copy + Default>(tensor: &Tensor) -> Vec<T> {
 mod tests {
     use super::*;
     use crate::model::{ModelDescription, Sizes, Weights};
-    use crate::vocabulary::Vocabulary;
+    use crate::vocabulary::{UNKNOWN, Vocabulary};
 
     const WORDS: &str = "a a a a b b b c c d";
 
@@ -187,8 +190,8 @@ mod tests {
         let (model, vocabulary) = model(bias);
         let text = TokenizedText::new(&vocabulary, ["x y z"], 29);
         let found = evaluate(&model, &text);
-        // The end is fourth: after <unk>, <pad> and <begin>, which are earlier among equals.
-        assert_eq!((found.top1, found.top3, found.tokens), (0, 0, 4));
+        // The end is right, as the first of the words that are answers.
+        assert_eq!((found.top1, found.top3, found.tokens), (1, 1, 4));
     }
 
     #[test]
@@ -196,7 +199,7 @@ mod tests {
         let (model, vocabulary) = model([0.0; 8]);
         let text = TokenizedText::new(&vocabulary, ["a b c d"], 29);
         let found = evaluate(&model, &text);
-        assert_eq!((found.top1, found.top3, found.tokens), (0, 0, 5));
+        assert_eq!((found.top1, found.top3, found.tokens), (1, 3, 5));
         assert!((found.loss() - 8_f64.ln()).abs() < 1e-6);
     }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::model::Model;
-use crate::vocabulary::{BEGIN, END, PAD, Token, UNKNOWN, Vocabulary};
+use crate::vocabulary::{BEGIN, END, FIRST_ANSWER, Token, Vocabulary};
 
 /// A next word and how probable it is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -66,7 +66,7 @@ pub fn complete(
 fn ranked(model: &Model, tokens: &[Token], top: usize) -> Vec<(Token, f64)> {
     let mut candidates: Vec<(Token, f64)> = (0..)
         .zip(model.next_log_probabilities(tokens))
-        .filter(|(token, _)| ![PAD, UNKNOWN, BEGIN].contains(token))
+        .filter(|(token, _)| *token >= FIRST_ANSWER)
         .map(|(token, logarithm)| (token, f64::from(logarithm).exp()))
         .collect();
     let sum: f64 = candidates.iter().map(|(_, probability)| probability).sum();

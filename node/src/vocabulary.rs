@@ -22,6 +22,10 @@ pub const BEGIN: Token = 2;
 /// Stands after the last word of a message; the model predicts it too.
 pub const END: Token = 3;
 
+/// The first token that can be an answer: nobody is served by `<pad>`, `<unk>` or `<begin>` as a
+/// suggestion, so that they are passed over wherever words are ranked.
+pub const FIRST_ANSWER: Token = END;
+
 /// The first lines of every vocabulary.
 const SPECIAL: [&str; 4] = ["<pad>", "<unk>", "<begin>", "<end>"];
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
+use secagg_wire::process::disable_core_dumps;
 use zeroize::Zeroizing;
 
 use crate::store::{Added, Split, Store};
@@ -28,6 +30,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    disable_core_dumps().context("core dumps cannot be switched off")?;
     let split = if arguments.held_out.is_some() {
         Split::TrainingOnly
     } else {

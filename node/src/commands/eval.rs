@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
+use secagg_wire::process::disable_core_dumps;
 use serde_json::json;
 
 use super::model_source::ModelSource;
@@ -31,6 +32,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    disable_core_dumps().context("core dumps cannot be switched off")?;
     let (files, model, weights) = arguments.source.open()?;
     let text = if let Some(path) = &arguments.text {
         let messages = text::read(path, arguments.format, arguments.user.as_deref())?;

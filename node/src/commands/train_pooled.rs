@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use secagg_learning::{LocalOptimizer, TrainingPlan};
+use secagg_wire::process::disable_core_dumps;
 use zeroize::Zeroizing;
 
 use self::report::{Baseline, EpochFigures, Figures, Report, Run};
@@ -86,6 +87,7 @@ enum OptimizerName {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    disable_core_dumps().context("core dumps cannot be switched off")?;
     let files = read_model(&arguments.model)?;
     let initial = files.read_weights(&arguments.model.join(INITIAL_FILE))?;
     let (training, validation) = read_texts(arguments, &files)?;

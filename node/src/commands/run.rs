@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use secagg_wire::events::EventLog;
@@ -64,7 +65,10 @@ pub(super) fn run(arguments: &Arguments, threads: NonZeroU16) -> anyhow::Result<
         let (sender, shutdown) = Shutdown::new();
         tokio::spawn(watch_signals(sender)?);
         anyhow::Ok(service::run(node, shutdown).await?)
-    })?;
+    });
+    // Work that was called off ends after its present batch, and wipes what it held.
+    runtime.shutdown_timeout(WORK_ENDS_WITHIN);
+    let end = end?;
     match end {
         RunEnd::Finished { reason } => println!("the training is over: {reason}"),
         RunEnd::Once => println!("took part in one round, as --once asks for"),
@@ -72,6 +76,9 @@ pub(super) fn run(arguments: &Arguments, threads: NonZeroU16) -> anyhow::Result<
     }
     Ok(())
 }
+
+/// How long called-off work may take to end.
+const WORK_ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The first Ctrl-C (or SIGTERM) asks the node to leave, the second one ends it at once.
 fn watch_signals(sender: ShutdownSender) -> anyhow::Result<impl Future<Output = ()>> {

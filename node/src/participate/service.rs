@@ -88,6 +88,7 @@ enum Trouble {
 pub async fn run(node: Arc<Node>, mut shutdown: Shutdown) -> Result<RunEnd, RunError> {
     let heavy = Arc::new(Semaphore::new(1));
     let mut backoff = Backoff::new(node.settings.reconnect_max);
+    let mut connected_before = false;
     loop {
         let linked = tokio::select! {
             biased;
@@ -97,6 +98,7 @@ pub async fn run(node: Arc<Node>, mut shutdown: Shutdown) -> Result<RunEnd, RunE
         let (trouble, settled) = match linked {
             Err(trouble) => (trouble, false),
             Ok(link) => {
+                connected_before = true;
                 let peer = link.connection.remote_address();
                 if let Err(error) = node.options.hooks.check_peer(peer) {
                     return Err(RunError::Hook(error.to_string()));
@@ -117,7 +119,7 @@ pub async fn run(node: Arc<Node>, mut shutdown: Shutdown) -> Result<RunEnd, RunE
                 }
             }
         };
-        let trouble = fatal(&node, trouble)?;
+        let trouble = fatal(&node, trouble, connected_before)?;
         if settled {
             backoff.reset();
         }
@@ -162,17 +164,23 @@ async fn link(node: &Node) -> Result<Link, Trouble> {
 }
 
 /// Tells trouble that passes from trouble that does not.
-fn fatal(node: &Node, trouble: Trouble) -> Result<Trouble, RunError> {
-    let lost = match &trouble {
-        Trouble::Connect(ConnectError::Failed { error, .. })
-        | Trouble::Attend(AttendError::Channel(ChannelError::Lost(error))) => error,
-        Trouble::Connect(ConnectError::WrongFingerprint(_) | ConnectError::Endpoint(_)) => {
-            let Trouble::Connect(error) = trouble else {
-                unreachable!("matched above")
-            };
+///
+/// Another certificate ends a node only where it was never connected: later, somebody on the network
+/// who presents one must not be able to end it for good.
+fn fatal(node: &Node, trouble: Trouble, connected_before: bool) -> Result<Trouble, RunError> {
+    let trouble = match trouble {
+        Trouble::Connect(error @ ConnectError::Endpoint(_)) => {
             return Err(RunError::Connect(error));
         }
-        _ => return Ok(trouble),
+        Trouble::Connect(error @ ConnectError::WrongFingerprint(_)) if !connected_before => {
+            return Err(RunError::Connect(error));
+        }
+        other => other,
+    };
+    let (Trouble::Connect(ConnectError::Failed { error: lost, .. })
+    | Trouble::Attend(AttendError::Channel(ChannelError::Lost(lost)))) = &trouble
+    else {
+        return Ok(trouble);
     };
     let Lost::Closed(Closed {
         by_peer: true,

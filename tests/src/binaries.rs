@@ -1,6 +1,6 @@
 //! Where the built binaries are.
 
-use std::{env, path::PathBuf};
+use std::{env, ffi::OsString, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -39,8 +39,12 @@ pub fn node(build: Build) -> Result<PathBuf> {
 }
 
 fn binary(build: Build, name: &str) -> Result<PathBuf> {
+    find(build, env::var_os(build.variable()), name)
+}
+
+fn find(build: Build, folder: Option<OsString>, name: &str) -> Result<PathBuf> {
     let variable = build.variable();
-    let folder = env::var_os(variable).with_context(|| {
+    let folder = folder.with_context(|| {
         format!(
             "{variable} does not say where {name} is: run `cargo xtask test`, which builds it and \
              sets the variable"
@@ -53,4 +57,24 @@ fn binary(build: Build, name: &str) -> Result<PathBuf> {
         path.display()
     );
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_binary_says_what_to_run() {
+        let error = find(Build::Hooks, None, "secagg-node").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "SECAGG_BIN does not say where secagg-node is: run `cargo xtask test`, which builds it \
+             and sets the variable"
+        );
+        let error = find(Build::Default, Some("/nowhere".into()), "secagg-node").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "/nowhere/secagg-node does not exist: run `cargo xtask test`, which builds it"
+        );
+    }
 }

@@ -124,6 +124,12 @@ impl Coordinator {
         self.address.context("the coordinator was never started")
     }
 
+    /// The coordinator's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Makes that many enrolment tokens, running or not.
     ///
     /// # Errors

@@ -1,8 +1,11 @@
 //! Clients that vanish or fall silent, at every point of a round.
 
+use std::process::Command;
+
 use anyhow::Result;
 use secagg_tests::{
-    Federation,
+    Events, Federation,
+    process::Process,
     swarm::{Act, Moment, Options, Script},
 };
 
@@ -190,4 +193,47 @@ fn several_are_lost_in_one_round() -> Result<()> {
     assert_eq!(federation.lost_names(1, "masked-input")?, names[5..=5]);
     assert_eq!(federation.lost_names(1, "unmask")?, names[6..=6]);
     Ok(())
+}
+
+/// A process with two clients is killed while both upload: only what it had is lost.
+#[test]
+fn a_killed_process_costs_its_own_clients() -> Result<()> {
+    let mut settings = BY_CONNECTION.to_vec();
+    settings.extend([
+        ("cohort.min_clients", "5"),
+        ("cohort.max_clients", "5"),
+        ("rounds.rounds", "1"),
+    ]);
+    let mut federation = Federation::new(3, Options::default(), &settings, &[])?;
+    let tokens = federation.folder().join("tokens");
+    let revealed: Vec<String> = federation
+        .coordinator
+        .tokens(2)?
+        .iter()
+        .map(|token| token.reveal().to_string())
+        .collect();
+    std::fs::write(&tokens, revealed.join("\n"))?;
+    let log = federation.folder().join("killed.jsonl");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
+    command
+        .arg("run")
+        .arg(federation.coordinator.address()?.to_string())
+        .args(["--script", "0:1:upload:hold", "--script", "1:1:upload:hold"])
+        .arg("--tokens")
+        .arg(&tokens)
+        .arg("--events")
+        .arg(&log);
+    let mut process = Process::start("killed", command, federation.folder())?;
+    federation.swarm.start_all()?;
+    let (mut events, deadline) = (Events::follow(&log), federation.deadline());
+    for name in ["swarm-000", "swarm-001"] {
+        let alive = || process.still_running();
+        events.wait(&deadline, alive, "held", |event| event["name"] == name)?;
+    }
+    process.kill()?;
+    let mut lost = federation.lost(1, "masked-input")?;
+    lost.sort();
+    let expected = ["swarm-000", "swarm-001"].map(|name| (name.to_owned(), TIMED_OUT.to_owned()));
+    assert_eq!(lost, expected);
+    federation.check_sum(1, &[0, 1, 2])
 }

@@ -102,6 +102,25 @@ async fn a_token_enrols_once() -> Result<()> {
     Ok(())
 }
 
+/// The shortest validity is an hour: the store is told that it has passed.
+#[tokio::test]
+async fn an_expired_token_is_refused() -> Result<()> {
+    let world = World::new()?;
+    let token = world.token()?;
+    let store = rusqlite::Connection::open(world.coordinator.folder().join("history.sqlite"))?;
+    store.busy_timeout(PATIENCE)?;
+    let hash = token.hash();
+    let changed = store.execute(
+        "UPDATE tokens SET expires_at = created_at - 1 WHERE hash = ?1",
+        [hash.as_bytes().as_slice()],
+    )?;
+    assert_eq!(changed, 1);
+    let (tls, key) = keys()?;
+    let refused = world.enrol(&token, &tls, &key).await?;
+    assert_eq!(refused, Err(EnrolRefusal::ExpiredToken));
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_forged_token_is_refused() -> Result<()> {
     let world = World::new()?;

@@ -29,6 +29,7 @@ mod record;
 mod report;
 #[cfg(test)]
 mod sample;
+mod script;
 mod site;
 mod statistics;
 mod summary;
@@ -38,10 +39,10 @@ pub(crate) use arguments::Arguments;
 
 use arguments::{ServerOptimizer, Settings};
 use exhibit::{Exhibit, Sources};
-use federation::Script;
 use metrics::{Completion, Continuation, Metrics, Quality, Run};
 use people::People;
 use record::Record;
+use script::Script;
 use site::Site;
 
 /// What the model is asked to continue, before and after.

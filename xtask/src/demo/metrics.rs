@@ -230,7 +230,8 @@ pub(crate) struct Time {
     pub(crate) cryptography_share: f64,
 }
 
-/// Bytes of a node in a training round, on average over the nodes in the sums.
+/// Bytes of a node in a training round, on average over the nodes in the sums. The first round does
+/// not count where there is another: its weights come with the model.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Traffic {
     /// Sent by a node.

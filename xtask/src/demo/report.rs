@@ -138,8 +138,8 @@ fn traffic(metrics: &Metrics) -> String {
          <th>measured</th><th>as plain 32-bit floats</th><th>ratio</th></tr></thead><tbody>\
          <tr><td>up: masked update, keys, shares</td><td>{}</td><td>{clear}</td><td>{:.2}</td></tr>\
          <tr><td>down: weights, keys, shares</td><td>{}</td><td>{clear}</td><td>{:.2}</td></tr>\
-         </tbody></table></div>\n<p class=\"small soft\">Mean over the training rounds and the nodes \
-         in their sums, from the nodes' own event files. Masking costs few bytes, because a number \
+         </tbody></table></div>\n<p class=\"small soft\">Mean over the training rounds after the \
+         first, whose weights come with the model, and over the nodes in their sums, from the nodes' own event files. Masking costs few bytes, because a number \
          of an update travels in {} bits instead of 32.</p>\n",
         bytes(traffic.up_bytes),
         traffic.up_ratio,

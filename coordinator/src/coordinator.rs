@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use secagg_learning::RoundKind;
 use secagg_wire::{
+    close::CloseCode,
     endpoint::{EndpointError, listen},
     identity::{IdentityError, TlsIdentity},
     plan::{PlanBytesError, encode_plan},
@@ -195,8 +196,9 @@ impl Coordinator {
         }
         progress.finish();
         accepting.abort();
-        let (code, why) = (quinn::VarInt::from_u32(6), b"shutting down");
-        self.endpoint.close(code, why);
+        let code = quinn::VarInt::from_u64(CloseCode::ShuttingDown.number());
+        self.endpoint
+            .close(code.unwrap_or(quinn::VarInt::MAX), b"shutting down");
         // A node that does not acknowledge must not keep the process.
         let _ = timeout(Duration::from_secs(2), self.endpoint.wait_idle()).await;
         result

@@ -144,28 +144,42 @@ impl Shapes {
         }
     }
 
-    /// A safetensors file with these names and shapes.
+    /// The file `like`, which has these names and shapes, with other weights. There is one copy of
+    /// the weights more afterwards, and none on the way.
     ///
     /// # Errors
-    /// [`WeightsError::Length`] when the vector has another length.
-    pub fn file(&self, flat: &[f32]) -> Result<Vec<u8>, WeightsError> {
+    /// [`WeightsError::Length`] when the vector has another length than the model,
+    /// [`WeightsError::Shapes`] when `like` is no file of this model.
+    pub fn file(&self, flat: &[f32], like: &[u8]) -> Result<Vec<u8>, WeightsError> {
         if flat.len() != self.parameters as usize {
             return Err(WeightsError::Length {
                 found: flat.len(),
                 expected: self.parameters,
             });
         }
+        if Self::read(like)? != *self {
+            return Err(WeightsError::Shapes);
+        }
+        let (header_len, metadata) = SafeTensors::read_metadata(like)?;
+        let data = 8 + header_len;
+        let mut file = like.to_vec();
         let mut rest = flat;
-        let views: Vec<(&str, FloatView<'_>)> = self
-            .tensors
-            .iter()
-            .map(|(name, shape)| {
-                let (elements, after) = rest.split_at(shape.iter().product());
-                rest = after;
-                (name.as_str(), FloatView { shape, elements })
-            })
-            .collect();
-        Ok(safetensors::serialize(views, None)?)
+        for (name, shape) in &self.tensors {
+            let (elements, after) = rest.split_at(shape.iter().product());
+            rest = after;
+            let (start, end) = metadata
+                .info(name)
+                .ok_or(WeightsError::Shapes)?
+                .data_offsets;
+            let bytes = file
+                .get_mut(data + start..data + end)
+                .ok_or(WeightsError::Shapes)?;
+            let (places, _) = bytes.as_chunks_mut::<4>();
+            for (place, element) in places.iter_mut().zip(elements) {
+                *place = element.to_le_bytes();
+            }
+        }
+        Ok(file)
     }
 }
 
@@ -339,10 +353,12 @@ mod tests {
         assert_eq!(shapes.parameters(), 4);
         let flat = shapes.flat(&bytes).unwrap();
         assert_eq!(flat, [1.0, 2.0, 3.0, 4.0]);
-        let again = shapes.file(&flat).unwrap();
-        assert_eq!(shapes.flat(&again).unwrap(), flat);
+        let other = [5.0, 6.0, 7.0, 8.0];
+        let again = shapes.file(&other, &bytes).unwrap();
+        assert_eq!(shapes.flat(&again).unwrap(), other);
+        assert_eq!(shapes.file(&flat, &again).unwrap(), bytes);
         assert!(matches!(
-            shapes.file(&flat[1..]),
+            shapes.file(&flat[1..], &bytes),
             Err(WeightsError::Length {
                 found: 3,
                 expected: 4

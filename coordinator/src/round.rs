@@ -2,7 +2,7 @@
 //!
 //! The task that runs it owns the state of the protocol's server: each phase's struct is a local
 //! variable, handed from one phase to the next. What takes long (adding vectors, unmasking) moves
-//! it to a blocking thread and back. Nodes reach it through the [`Lobby`] alone.
+//! it to a blocking thread and back. Nodes reach it through the lobby alone.
 //!
 //! | phase | opened by | answered by | closes |
 //! |---|---|---|---|

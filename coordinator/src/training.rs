@@ -12,11 +12,15 @@ use secagg_learning::{Plan, RoundKind, StopReason, UpdateCodec};
 use secagg_wire::{
     digest::{Digest, model_digest, plan_digest},
     message::CoordinatorMessage,
+    phase::Phase,
     plan::encode_plan,
     text::Opaque,
 };
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Duration, Instant},
+};
 
 use self::{
     apply::{Applied, apply},
@@ -177,6 +181,11 @@ impl Training {
                     reason,
                 });
             }
+            if phase == Phase::Train.as_str() {
+                // Nobody trained: nodes that were busy need a moment, unless another one comes.
+                let moment = Duration::from_secs(1 << tried.min(5));
+                self.join_or_leave(Instant::now() + moment).await?;
+            }
         }
     }
 
@@ -294,7 +303,7 @@ impl Training {
     ) -> Result<(Plan, Announcement), Failure> {
         // The checks at the start have made the same plan and parameters.
         let internal = |error: &dyn std::fmt::Display| Failure::Abandoned {
-            phase: secagg_wire::phase::Phase::Train,
+            phase: Phase::Train,
             reason: error.to_string(),
         };
         let config = &self.environment.config;

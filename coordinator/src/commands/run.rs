@@ -20,10 +20,11 @@ pub(super) fn run(arguments: super::Run) -> anyhow::Result<()> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    // Few threads: each holds memory of its own, and most of the work is waiting.
-    let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4));
+    // One thread for the network, beside the main one that runs the rounds: each thread keeps
+    // memory of its own, and with several of them that of all uploads would be kept several times.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
+        .worker_threads(1)
+        .max_blocking_threads(3)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;

@@ -51,7 +51,9 @@ fn try_apply(
             let mut flat = model.shapes.flat(&weights.file.bytes)?;
             weights.optimizer.step(&mut flat, &delta)?;
             drop(delta);
-            Some(ModelFile::new(model.shapes.file(&flat)?))
+            Some(ModelFile::new(
+                model.shapes.file(&flat, &weights.file.bytes)?,
+            ))
         }
     };
     Ok(Applied {

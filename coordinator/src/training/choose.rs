@@ -81,7 +81,7 @@ impl Training {
     }
 
     /// Waits until a node comes or goes; `false` when the time is up.
-    async fn join_or_leave(&mut self, until: Instant) -> Result<bool, RunError> {
+    pub(super) async fn join_or_leave(&mut self, until: Instant) -> Result<bool, RunError> {
         loop {
             match self.lobby.next(Some(until)).await {
                 Happening::Joined(_) | Happening::Gone { .. } => return Ok(true),

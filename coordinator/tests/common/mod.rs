@@ -2,6 +2,7 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     missing_docs,
     clippy::unwrap_used,
     clippy::missing_panics_doc,

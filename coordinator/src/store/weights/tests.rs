@@ -54,7 +54,8 @@ impl Disk {
             .step(&mut flat, &[0.1, 0.0, -0.1])
             .unwrap();
         weights.round += 1;
-        weights.file = ModelFile::new(self.model.shapes.file(&flat).unwrap());
+        let file = self.model.shapes.file(&flat, &weights.file.bytes).unwrap();
+        weights.file = ModelFile::new(file);
         completed(weights.round, weights.file.digest.sha256)
     }
 

@@ -1,5 +1,6 @@
 //! `join`: makes a directory a node's, with a token from the coordinator's operator.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -56,13 +57,20 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let settings = runtime.block_on(join(&request, &Timeouts::default()))?;
+    // The error says all: its sources stand in it already.
+    let settings = runtime
+        .block_on(join(&request, &Timeouts::default()))
+        .map_err(anyhow::Error::msg)?;
     let dir = arguments.dir.display();
-    println!(
-        "joined {} as {} (id {})",
-        settings.federation, settings.name, settings.client_id
+    // The node has joined, whether or not anybody reads it.
+    let _ = writeln!(
+        std::io::stdout(),
+        "joined {} as {} (id {})\n\
+         what this node insists on stands in {dir}/policy.toml\n\
+         next: `secagg-node add --dir {dir} FILE…`, then `secagg-node run --dir {dir}`",
+        settings.federation,
+        settings.name,
+        settings.client_id,
     );
-    println!("what this node insists on stands in {dir}/policy.toml");
-    println!("next: `secagg-node add --dir {dir} FILE…`, then `secagg-node run --dir {dir}`");
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `run`: takes part in training rounds.
 
+use std::io::{IsTerminal, Write};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub(super) fn run(arguments: &Arguments, threads: NonZeroU16) -> anyhow::Result<
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
     let log = EventLog::to_optional_file(arguments.events.as_deref())
@@ -56,7 +58,9 @@ pub(super) fn run(arguments: &Arguments, threads: NonZeroU16) -> anyhow::Result<
         hooks: arguments.hooks.hooks(),
         ..Options::default()
     };
-    let node = Arc::new(Node::open(&arguments.dir, log, options)?);
+    // Errors of a node say all: their sources stand in them already.
+    let node = Node::open(&arguments.dir, log, options).map_err(anyhow::Error::msg)?;
+    let node = Arc::new(node);
     // Heavy work has threads of its own: one is enough for the connection.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -64,16 +68,20 @@ pub(super) fn run(arguments: &Arguments, threads: NonZeroU16) -> anyhow::Result<
     let end = runtime.block_on(async {
         let (sender, shutdown) = Shutdown::new();
         tokio::spawn(watch_signals(sender)?);
-        anyhow::Ok(service::run(node, shutdown).await?)
+        service::run(node, shutdown)
+            .await
+            .map_err(anyhow::Error::msg)
     });
     // Work that was called off ends after its present batch, and wipes what it held.
     runtime.shutdown_timeout(WORK_ENDS_WITHIN);
     let end = end?;
-    match end {
-        RunEnd::Finished { reason } => println!("the training is over: {reason}"),
-        RunEnd::Once => println!("took part in one round, as --once asks for"),
-        RunEnd::Interrupted => println!("left; all that this node kept of the round is wiped"),
-    }
+    let said = match end {
+        RunEnd::Finished { reason } => format!("the training is over: {reason}"),
+        RunEnd::Once => "took part in one round, as --once asks for".to_owned(),
+        RunEnd::Interrupted => "left; what this node held of a round is wiped".to_owned(),
+    };
+    // The run ended well, whether or not anybody reads it.
+    let _ = writeln!(std::io::stdout(), "{said}");
     Ok(())
 }
 
@@ -92,7 +100,7 @@ fn watch_signals(sender: ShutdownSender) -> anyhow::Result<impl Future<Output = 
             }
         };
         next().await;
-        eprintln!("leaving the round; once more to end at once");
+        eprintln!("leaving; once more to end at once");
         sender.request();
         std::process::exit(next().await);
     })

@@ -14,6 +14,9 @@ pub(super) struct Backoff {
 
 const FIRST: Duration = Duration::from_millis(250);
 
+/// No attempt to connect is given up earlier.
+const SHORTEST_ATTEMPT: Duration = Duration::from_secs(4);
+
 impl Backoff {
     pub(super) fn new(max: Duration) -> Self {
         Self {
@@ -27,6 +30,15 @@ impl Backoff {
         let wait = self.next;
         self.next = wait.saturating_mul(2).min(self.max);
         wait.mul_f64(1.0 - jitter() / 2.0)
+    }
+
+    /// How long the next attempt to connect may take, `longest` at most: a coordinator that has just
+    /// been started is found soon, one that is slow is found too.
+    pub(super) fn patience(&self, longest: Duration) -> Duration {
+        self.next
+            .saturating_mul(16)
+            .max(SHORTEST_ATTEMPT)
+            .min(longest)
     }
 
     /// Begins again with the shortest wait.
@@ -49,7 +61,11 @@ mod tests {
                 "{wait} of {expected}"
             );
         }
+        let longest = Duration::from_secs(20);
+        assert_eq!(backoff.patience(longest).as_secs(), 16);
+        assert_eq!(backoff.patience(FIRST), FIRST);
         backoff.reset();
+        assert_eq!(backoff.patience(longest).as_secs(), 4);
         assert!(backoff.next() <= FIRST);
         let short = Duration::from_millis(10);
         assert!(Backoff::new(short).next() <= short);

@@ -11,7 +11,7 @@ use super::pause_point::PausePoint;
 
 /// No hooks.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Hooks;
+pub struct Hooks {}
 
 /// No command line options for hooks.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -21,7 +21,7 @@ impl HookArguments {
     /// No hooks.
     #[must_use]
     pub fn hooks(&self) -> Hooks {
-        Hooks
+        Hooks {}
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use secagg_wire::channel::ChannelError;
 use secagg_wire::close::{CloseCode, Closed, Lost};
-use secagg_wire::endpoint::{ConnectError, Link, connect};
+use secagg_wire::endpoint::{ConnectError, Link, Timeouts, connect};
 use secagg_wire::events::milliseconds;
 use secagg_wire::text::Reason;
 use secagg_wire::tls::Alpn;
@@ -93,7 +93,7 @@ pub async fn run(node: Arc<Node>, mut shutdown: Shutdown) -> Result<RunEnd, RunE
         let linked = tokio::select! {
             biased;
             () = shutdown.requested() => return Ok(RunEnd::Interrupted),
-            linked = link(&node) => linked,
+            linked = link(&node, &backoff) => linked,
         };
         let (trouble, settled) = match linked {
             Err(trouble) => (trouble, false),
@@ -142,7 +142,7 @@ fn ended(node: &Node, end: RunEnd) -> Result<RunEnd, RunError> {
     Ok(end)
 }
 
-async fn link(node: &Node) -> Result<Link, Trouble> {
+async fn link(node: &Node, backoff: &Backoff) -> Result<Link, Trouble> {
     let settings = &node.settings;
     let address = settings
         .coordinator
@@ -152,13 +152,16 @@ async fn link(node: &Node) -> Result<Link, Trouble> {
             host: settings.coordinator.host().to_owned(),
             source,
         })?;
-    let (identity, timeouts) = (&node.identity, &node.options.timeouts);
+    let timeouts = Timeouts {
+        handshake: backoff.patience(node.options.timeouts.handshake),
+        ..node.options.timeouts
+    };
     Ok(connect(
         address,
-        identity,
+        &node.identity,
         settings.pinned,
         Alpn::Participate,
-        timeouts,
+        &timeouts,
     )
     .await?)
 }

@@ -4,12 +4,12 @@ use secagg_wire::{
     channel::EnrolCoordinatorChannel,
     close::{CloseCode, close},
     endpoint::Peer,
-    enrol::{EnrolRefusal, EnrolReply},
+    enrol::EnrolReply,
 };
 use serde_json::json;
 
 use super::{Refusal, Shared};
-use crate::store::{Node, unix_now};
+use crate::store::unix_now;
 
 pub(super) async fn serve(shared: &Shared, peer: Peer) -> Result<(), Refusal> {
     let patience = shared.config.network.timeouts.handshake;
@@ -35,6 +35,10 @@ pub(super) async fn serve(shared: &Shared, peer: Peer) -> Result<(), Refusal> {
             reason: reason.clone(),
         },
     };
+    if let Ok(node) = &enrolled {
+        let fields = json!({ "client": node.client.to_string(), "name": node.name });
+        shared.events.event("enrolled", fields);
+    }
     // What the node has or has not read changes nothing: it is registered or it is not.
     let (mut sender, _receiver) = channel.split();
     let _ = tokio::time::timeout(patience, async {
@@ -42,19 +46,9 @@ pub(super) async fn serve(shared: &Shared, peer: Peer) -> Result<(), Refusal> {
         sender.finish().await
     })
     .await;
-    finish(shared, &peer.connection, enrolled)
-}
-
-fn finish(
-    shared: &Shared,
-    connection: &quinn::Connection,
-    enrolled: Result<Node, EnrolRefusal>,
-) -> Result<(), Refusal> {
     match enrolled {
-        Ok(node) => {
-            close(connection, CloseCode::Done, "");
-            let fields = json!({ "client": node.client.to_string(), "name": node.name });
-            shared.events.event("enrolled", fields);
+        Ok(_) => {
+            close(&peer.connection, CloseCode::Done, "");
             Ok(())
         }
         Err(refusal) => Err(Refusal::new(CloseCode::EnrolmentRefused, refusal)),

@@ -1,0 +1,71 @@
+use super::*;
+
+fn file(tensors: &[(&str, &[usize], &[f32])]) -> Vec<u8> {
+    let views = tensors
+        .iter()
+        .map(|(name, shape, elements)| (*name, FloatView { shape, elements }));
+    safetensors::serialize(views, None).unwrap()
+}
+
+fn folder(initial: &[u8], vocabulary: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(DESCRIPTION), "kind = \"opaque\"\n").unwrap();
+    fs::write(folder.path().join(VOCABULARY), vocabulary).unwrap();
+    fs::write(folder.path().join(INITIAL), initial).unwrap();
+    folder
+}
+
+#[test]
+fn the_flat_vector_is_in_the_order_of_names() {
+    let bytes = file(&[("b", &[2], &[3.0, 4.0]), ("a", &[1, 2], &[1.0, 2.0])]);
+    let shapes = Shapes::read(&bytes).unwrap();
+    assert_eq!(shapes.parameters(), 4);
+    let flat = shapes.flat(&bytes).unwrap();
+    assert_eq!(flat, [1.0, 2.0, 3.0, 4.0]);
+    let other = [5.0, 6.0, 7.0, 8.0];
+    let again = shapes.file(&other, &bytes).unwrap();
+    assert_eq!(shapes.flat(&again).unwrap(), other);
+    assert_eq!(shapes.file(&flat, &again).unwrap(), bytes);
+    assert!(matches!(
+        shapes.file(&flat[1..], &bytes),
+        Err(WeightsError::Length {
+            found: 3,
+            expected: 4
+        })
+    ));
+}
+
+#[test]
+fn weights_of_another_model_or_without_sense_are_refused() {
+    let bytes = file(&[("a", &[2], &[1.0, 2.0])]);
+    let shapes = Shapes::read(&bytes).unwrap();
+    let other = file(&[("a", &[1, 2], &[1.0, 2.0])]);
+    assert!(matches!(shapes.flat(&other), Err(WeightsError::Shapes)));
+    let nan = file(&[("a", &[2], &[1.0, f32::NAN])]);
+    assert!(matches!(
+        shapes.flat(&nan),
+        Err(WeightsError::NotFinite { index: 1 })
+    ));
+    assert!(matches!(
+        Shapes::read(b"nothing"),
+        Err(WeightsError::Format(_))
+    ));
+}
+
+#[test]
+fn a_folder_is_checked_file_by_file() {
+    let good = file(&[("a", &[1], &[1.0])]);
+    assert!(Model::load(folder(&good, "<pad>\n<unk>\n").path()).is_ok());
+    let refused = |folder: tempfile::TempDir| match Model::load(folder.path()) {
+        Err(ModelError::Invalid { path, .. }) => path.file_name().unwrap().to_owned(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(folder(&good, "a\na\n")), VOCABULARY);
+    assert_eq!(refused(folder(&good, "")), VOCABULARY);
+    assert_eq!(refused(folder(b"", "a\n")), INITIAL);
+    let empty = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        Model::load(empty.path()),
+        Err(ModelError::Read { path, .. }) if path.ends_with(DESCRIPTION)
+    ));
+}

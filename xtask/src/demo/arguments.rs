@@ -146,9 +146,9 @@ const BUNDLED: Settings = Settings {
     batch: 16,
     local_optimizer: LocalOptimizer::Adam,
     local_rate: 0.004,
-    server_optimizer: ServerOptimizer::FedAvg,
+    server_optimizer: ServerOptimizer::FedAvgM,
     server_rate: 1.0,
-    server_momentum: 0.9,
+    server_momentum: 0.5,
     server_tau: 0.001,
     clip_norm: 20.0,
     range: 1.0,
@@ -163,7 +163,8 @@ const CORPUS: Settings = Settings {
     local_epochs: 1,
     batch: 16,
     local_rate: 0.002,
-    clip_norm: 20.0,
+    server_optimizer: ServerOptimizer::FedAvg,
+    clip_norm: 100.0,
     weight_cap: 4_000,
     ..BUNDLED
 };

@@ -26,8 +26,11 @@ pub const END: Token = 3;
 /// suggestion, so that they are passed over wherever words are ranked.
 pub const FIRST_ANSWER: Token = END;
 
+/// How many special words stand before the others.
+pub const SPECIAL_WORDS: usize = 4;
+
 /// The first lines of every vocabulary.
-const SPECIAL: [&str; 4] = ["<pad>", "<unk>", "<begin>", "<end>"];
+const SPECIAL: [&str; SPECIAL_WORDS] = ["<pad>", "<unk>", "<begin>", "<end>"];
 
 /// The most words that a vocabulary may have: a bound on what a coordinator can make a node hold.
 pub const MAX_LEN: usize = 1 << 18;

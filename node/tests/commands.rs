@@ -1,5 +1,10 @@
 //! The commands that need no coordinator, as a user runs them.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failed step ends the test, in helpers too"
+)]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};

@@ -157,6 +157,32 @@ fn leaves() -> Result<()> {
     federation.check_sum(1, &[0, 1, 2, 3])
 }
 
+/// A client that is gone after its upload, before the sum is opened, stays in the sum.
+#[test]
+fn is_gone_before_unmasking_begins() -> Result<()> {
+    const SLOW: usize = 0;
+    let options = Options {
+        scripts: vec![
+            Script::first_round(VICTIM, Moment::Uploaded, Act::Leave),
+            Script::first_round(SLOW, Moment::MaskedInput, Act::Hold),
+        ],
+        ..Options::default()
+    };
+    let mut federation = Federation::new(5, options, &BY_CONNECTION, &[])?;
+    federation.swarm.start_all()?;
+    let id = federation.swarm.id(VICTIM).to_string();
+    let gone = federation
+        .coordinator
+        .wait("node_gone", |event| event["client"] == id)?;
+    assert_eq!(gone["reason"], "it left: the script says so");
+    federation.wait(SLOW, "held", |_| true)?;
+    federation.swarm.release(SLOW);
+    let name = federation.swarm.name(VICTIM).to_owned();
+    let lost = federation.lost(1, "unmask")?;
+    assert_eq!(lost, [(name, "its connection was lost".to_owned())]);
+    federation.check_sum(1, &[0, 1, 2, 3, 4])
+}
+
 /// A client that declines is not in the roster, and nobody waits for it.
 #[test]
 fn declines() -> Result<()> {

@@ -19,11 +19,12 @@ struct World {
 }
 
 /// Larger steps than by default: the messages are few.
-const LEARNS: [(&str, &str); 4] = [
+const LEARNS: [(&str, &str); 5] = [
     ("training.epochs", "4"),
     ("training.optimizer", "{ adam = { rate = 0.02 } }"),
     ("update.range", "1.0"),
     ("deadlines.train.min_seconds", "60.0"),
+    ("deadlines.train.max_seconds", "60.0"),
 ];
 
 impl World {

@@ -7,6 +7,7 @@ use safetensors::{Dtype, SafeTensors};
 use thiserror::Error;
 
 use super::ModelDescription;
+use crate::vocabulary::{self, BEGIN, END, PAD, SPECIAL_WORDS, UNKNOWN};
 
 /// A tensor's name and shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,9 +116,11 @@ impl Weights {
 
     /// The initial weights: the same for the same description, on every machine.
     ///
-    /// Biases are zero, matrices uniform in ±c/√(columns). The cell's input and the embedding get
+    /// The cell's bias is zero, matrices uniform in ±c/√(columns). The cell's input and the embedding get
     /// a larger c than is usual: the tied embedding would otherwise start with scores so alike that
-    /// hundreds of steps pass before training takes hold.
+    /// hundreds of steps pass before training takes hold. The output bias starts from Zipf's law for
+    /// the word's place in the vocabulary, which is ordered by frequency: otherwise each round's
+    /// first steps only push down the many words that a node never saw.
     #[must_use]
     pub fn initial(description: &ModelDescription) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(u64::from(description.seed()));
@@ -133,6 +136,9 @@ impl Weights {
                 [_, columns] => {
                     let bound = scale / (columns as f32).sqrt();
                     values.extend((0..shape.elements()).map(|_| uniform(&mut rng, bound)));
+                }
+                [words] if shape.name == "output_bias" => {
+                    values.extend((0..words).map(initial_output_bias));
                 }
                 _ => values.extend(std::iter::repeat_n(0.0, shape.elements())),
             }
@@ -253,6 +259,17 @@ pub(super) fn check_values(shapes: &[TensorShape], values: &[f32]) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Zipf's law as Mandelbrot amended it: the frequency of the word at place r is in proportion to
+/// 1 / (r + 2.7). Unknown words and ends are frequent, padding and begins are never predicted.
+fn initial_output_bias(token: usize) -> f32 {
+    let place = match u32::try_from(token) {
+        Ok(UNKNOWN | END) => 0,
+        Ok(PAD | BEGIN) | Err(_) => vocabulary::MAX_LEN,
+        Ok(_) => token - SPECIAL_WORDS,
+    };
+    -(place as f32 + 2.7).ln()
 }
 
 /// Uniform in [−bound, bound), from 24 random bits.

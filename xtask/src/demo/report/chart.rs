@@ -40,10 +40,10 @@ pub(super) struct Reference {
     pub(super) value: f64,
 }
 
-const WIDTH: f64 = 470.0;
+const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 280.0;
 const LEFT: f64 = 48.0;
-const RIGHT: f64 = 138.0;
+const RIGHT: f64 = 150.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 42.0;
 /// Lines of text need so much room.
@@ -246,7 +246,7 @@ mod tests {
     fn everything_is_drawn() {
         let svg = chart(&[7.6, 5.0, 4.2]).svg();
         for part in [
-            "viewBox=\"0 0 470 280\"",
+            "viewBox=\"0 0 480 280\"",
             "aria-label=\"Loss &amp; more\"",
             ">loss 4.2<",
             ">pooled 3.0<",

@@ -155,7 +155,7 @@ fn an_upload_that_ends_early() -> Result<()> {
     rejects(&mut federation, "the transfer ended after ")
 }
 
-/// A stalled upload loses its slot after a second, long before the phase ends.
+/// A stalled upload loses its slot after seconds, before the phase ends.
 #[test]
 fn an_upload_that_stalls() -> Result<()> {
     let mut federation = offence(Moment::Upload, Act::Silent)?;

@@ -38,7 +38,7 @@ mod tensors;
 pub(crate) use arguments::Arguments;
 
 use arguments::{ServerOptimizer, Settings};
-use exhibit::{Exhibit, Sources};
+use exhibit::{Exhibit, Sources, Step};
 use metrics::{Completion, Continuation, Metrics, Quality, Run};
 use people::People;
 use record::Record;
@@ -166,13 +166,26 @@ fn exhibit(
         node: &script.shown,
         round,
         contributors,
-        plain_mean: settings.server_optimizer == ServerOptimizer::FedAvg,
+        step: step(settings),
         dump: &site.dump(),
         bits: site::modulus_bits(nodes, VALUE_BITS),
         received_sha256,
+        earlier: (round >= 2).then(|| site.weights(round - 2)).as_deref(),
         before: &site.weights(round - 1),
         after: &site.weights(round),
     })
+}
+
+fn step(settings: &Settings) -> Step {
+    let (rate, momentum) = (settings.server_rate, settings.server_momentum);
+    match settings.server_optimizer {
+        ServerOptimizer::FedAvg => Step::Linear {
+            rate,
+            momentum: 0.0,
+        },
+        ServerOptimizer::FedAvgM => Step::Linear { rate, momentum },
+        ServerOptimizer::FedAdam | ServerOptimizer::FedYogi => Step::Adaptive,
+    }
 }
 
 /// What `generate --json` prints about a phrase.

@@ -104,6 +104,20 @@ impl Attempt<'_> {
                         self.expel(client, CloseCode::UnexpectedMessage, &reason);
                     }
                 }
+                // It leaves the round and stays connected: nobody waits for it.
+                Happening::Message {
+                    client,
+                    message:
+                        NodeMessage::Decline {
+                            round,
+                            attempt,
+                            reason,
+                        },
+                } if self.is_now(round, attempt) => {
+                    self.members
+                        .lose(client, self.phase, &format!("it left the round: {reason}"));
+                    state.drop_client(client);
+                }
                 // Of an earlier phase or attempt, and too late; or nothing that concerns the round.
                 _ => {}
             }

@@ -101,6 +101,25 @@ impl Attempt<'_> {
                     }
                     state.drop_client(client);
                 }
+                // It leaves the round and stays connected: nobody waits for it.
+                Happening::Message {
+                    client,
+                    message:
+                        NodeMessage::Decline {
+                            round,
+                            attempt,
+                            reason,
+                        },
+                } if self.is_now(round, attempt) => {
+                    if tally.missing.contains(&client) {
+                        self.members.lose(
+                            client,
+                            self.phase,
+                            &format!("it left the round: {reason}"),
+                        );
+                    }
+                    state.drop_client(client);
+                }
                 Happening::Message {
                     client,
                     message:

@@ -31,8 +31,8 @@ pub(crate) struct Exhibit {
     pub(crate) round: u64,
     /// Nodes in the sum.
     pub(crate) contributors: u32,
-    /// Whether the weights moved by the mean of the updates itself, as with `fedavg`, and not by
-    /// what another optimiser made of it.
+    /// Whether the picture of the sum shows the decoded mean of the updates itself, and not what an
+    /// adaptive optimiser made of it.
     pub(crate) plain_mean: bool,
     /// Numbers of the update.
     pub(crate) elements: usize,
@@ -94,18 +94,34 @@ pub(crate) struct Sources<'a> {
     pub(crate) round: u64,
     /// Nodes in the sum.
     pub(crate) contributors: u32,
-    /// Whether the coordinator adds the mean of the updates to the weights.
-    pub(crate) plain_mean: bool,
+    /// How the coordinator moves the weights.
+    pub(crate) step: Step,
     /// Where the node has written its update.
     pub(crate) dump: &'a Path,
     /// Bits of a number in the masked vector.
     pub(crate) bits: u32,
     /// What the coordinator has logged.
     pub(crate) received_sha256: &'a str,
+    /// The global weights a round earlier, where there was one.
+    pub(crate) earlier: Option<&'a Path>,
     /// The global weights before the round.
     pub(crate) before: &'a Path,
     /// The global weights after the round.
     pub(crate) after: &'a Path,
+}
+
+/// How the coordinator moves the weights by the mean of the updates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Step {
+    /// m ← momentum·m + mean, and the weights by rate·m: `fedavg` with a momentum of 0, `fedavgm`.
+    Linear {
+        /// Of the coordinator.
+        rate: f64,
+        /// Of the coordinator.
+        momentum: f64,
+    },
+    /// In another way, from which the mean cannot be told.
+    Adaptive,
 }
 
 impl Exhibit {
@@ -130,14 +146,20 @@ impl Exhibit {
             before.len(),
             after.len()
         );
-        // What the sum was used for: with FedAvg the mean of the updates, times the server's rate.
-        let pairs = after.values().iter().zip(before.values());
-        let sum: Vec<f64> = pairs
-            .map(|(after, before)| f64::from(after - before))
-            .collect();
+        let earlier = sources.earlier.map(Tensors::read).transpose()?;
+        let sum = decoded(
+            sources.step,
+            earlier.as_ref().unwrap_or(&before),
+            &before,
+            &after,
+        );
 
         let packed = packed_len(clear.len(), sources.bits);
-        let (masked_packed, quantised_packed) = (part(&masked, packed)?, part(&quantised, packed)?);
+        // The uploaded message begins with a header; the dump of the vector before masking has none.
+        let header = masked.len().saturating_sub(quantised.len());
+        let masked_vector = masked.get(header..).unwrap_or_default();
+        let (masked_packed, quantised_packed) =
+            (part(masked_vector, packed)?, part(&quantised, packed)?);
         let masked_numbers = unpack(masked_packed, clear.len(), sources.bits);
         let unmasked_numbers = unpack(quantised_packed, clear.len(), sources.bits);
 
@@ -152,7 +174,7 @@ impl Exhibit {
             node: sources.node.to_owned(),
             round: sources.round,
             contributors: sources.contributors,
-            plain_mean: sources.plain_mean,
+            plain_mean: sources.step != Step::Adaptive,
             elements: clear.len(),
             bits: sources.bits,
             sent_sha256: hex(&Sha256::digest(&masked)),
@@ -168,6 +190,26 @@ impl Exhibit {
     pub(crate) fn hashes_agree(&self) -> bool {
         self.sent_sha256 == self.received_sha256
     }
+}
+
+/// The mean of the updates, from how the weights moved in this round and in the one before; where
+/// it cannot be told, how they moved.
+fn decoded(step: Step, earlier: &Tensors, before: &Tensors, after: &Tensors) -> Vec<f64> {
+    let (rate, momentum) = match step {
+        Step::Linear { rate, momentum } => (rate, momentum),
+        Step::Adaptive => (1.0, 0.0),
+    };
+    let moved = |from: f32, to: f32| f64::from(to) - f64::from(from);
+    let weights = earlier
+        .values()
+        .iter()
+        .zip(before.values())
+        .zip(after.values());
+    weights
+        .map(|((&earlier, &before), &after)| {
+            (moved(before, after) - momentum * moved(earlier, before)) / rate
+        })
+        .collect()
 }
 
 /// A corner of the tensor that is shown.

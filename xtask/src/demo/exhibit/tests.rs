@@ -42,7 +42,11 @@ fn noise_passes_and_an_update_fails() {
         node: "hana",
         round: 2,
         contributors: 10,
-        plain_mean: true,
+        step: Step::Linear {
+            rate: 1.0,
+            momentum: 0.0,
+        },
+        earlier: None,
         dump: folder.path(),
         bits,
         received_sha256: &hex(&Sha256::digest(&masked)),
@@ -68,4 +72,25 @@ fn the_palette_is_neutral_in_the_middle() {
         (level(-9.0, 2.0), level(9.0, 2.0), level(1.0, 0.0)),
         (0, 254, 127)
     );
+}
+
+#[test]
+fn the_mean_is_told_from_how_the_weights_moved() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = |name: &str, value: f32| {
+        let path = folder.path().join(name);
+        tensors::write(&path, &[(TENSOR, &[1], &[value])]);
+        Tensors::read(&path).unwrap()
+    };
+    // Means of 4 and 1 with a rate of 0.5 and a momentum of 0.25: the weights move by 2, then by
+    // half of 0.25 · 4 + 1.
+    let [earlier, before, after] =
+        [("a", 10.0), ("b", 12.0), ("c", 13.0)].map(|(n, v)| weights(n, v));
+    let step = Step::Linear {
+        rate: 0.5,
+        momentum: 0.25,
+    };
+    assert_eq!(decoded(step, &earlier, &before, &after), [1.0]);
+    assert_eq!(decoded(step, &earlier, &earlier, &before), [4.0]);
+    assert_eq!(decoded(Step::Adaptive, &earlier, &before, &after), [1.0]);
 }

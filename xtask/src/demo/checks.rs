@@ -1,6 +1,6 @@
 //! What the demo asserts. A claim that does not hold ends it with an error.
 
-use super::format::{fine_percent, list, percent};
+use super::format::{correlation, fine_percent, list, percent, probability};
 use super::metrics::{Check, Metrics};
 
 /// The least share of pooled training's top-1 that the bundled run must reach.
@@ -93,8 +93,10 @@ pub(crate) fn checks(metrics: &Metrics) -> Vec<Check> {
 
 fn figures(tests: &super::exhibit::Tests) -> String {
     format!(
-        "p = {:.3e}, r = {:+.5}, limit {:.5}",
-        tests.bytes.p, tests.correlation, tests.correlation_limit
+        "p {}, r {}, limit {:.4}",
+        probability(tests.bytes.p),
+        correlation(tests.correlation),
+        tests.correlation_limit
     )
 }
 

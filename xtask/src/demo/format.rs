@@ -47,6 +47,11 @@ pub(crate) fn whole(number: usize) -> String {
     text
 }
 
+/// A correlation, with its sign.
+pub(crate) fn correlation(r: f64) -> String {
+    format!("{r:+.4}").replace('-', "−")
+}
+
 /// A χ².
 pub(crate) fn chi_square(value: f64) -> String {
     if value < 10_000.0 {
@@ -133,6 +138,8 @@ mod tests {
         assert_eq!(bytes(42.0), "42\u{a0}B");
         assert_eq!(bytes(657_800.0), "657.8\u{a0}kB");
         assert_eq!(bytes(1_654_321.0), "1.65\u{a0}MB");
+        assert_eq!(correlation(-0.00168), "−0.0017");
+        assert_eq!(correlation(1.0), "+1.0000");
         assert_eq!(chi_square(251.34), "251.3");
         assert_eq!(chi_square(1_234_567.8), "1,234,568");
         assert_eq!(whole(7), "7");

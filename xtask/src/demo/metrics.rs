@@ -234,14 +234,18 @@ pub(crate) struct Time {
 /// not count where there is another: its weights come with the model.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Traffic {
-    /// Sent by a node.
+    /// Sent by a node: all that went over the network, repetitions included.
     pub(crate) up_bytes: f64,
+    /// The masked vector alone.
+    pub(crate) vector_bytes: f64,
     /// Received by a node.
     pub(crate) down_bytes: f64,
     /// An update as plain 32-bit floats.
     pub(crate) clear_bytes: u64,
     /// Sent bytes over those of a plain update.
     pub(crate) up_ratio: f64,
+    /// The masked vector's bytes over those of a plain update.
+    pub(crate) vector_ratio: f64,
     /// Received bytes over those of plain weights.
     pub(crate) down_ratio: f64,
 }

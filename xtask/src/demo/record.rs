@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
-use super::events::{CoordinatorEvent, NodeEvent, RoundComplete, Validation};
+use super::events::{CoordinatorEvent, NodeEvent, RoundComplete, Upload, Validation};
 use super::metrics::{Death, Node, Phase, Round, Split, Time, Traffic};
 
 /// Everything that was written in a run.
@@ -104,13 +104,25 @@ impl Record {
             down += own.down;
             count += 1;
         }
+        let (mut vector, mut vectors) = (0, 0_u32);
+        for upload in self
+            .training()
+            .skip(first)
+            .flat_map(|round| self.uploads(round))
+        {
+            vector += upload.bytes;
+            vectors += 1;
+        }
+        let vector = vector as f64 / f64::from(vectors.max(1));
         let mean = |bytes: u64| bytes as f64 / f64::from(count.max(1));
         let clear = 4 * parameters as u64;
         Traffic {
             up_bytes: mean(up),
+            vector_bytes: vector,
             down_bytes: mean(down),
             clear_bytes: clear,
             up_ratio: mean(up) / clear as f64,
+            vector_ratio: vector / clear as f64,
             down_ratio: mean(down) / clear as f64,
         }
     }
@@ -189,18 +201,10 @@ impl Record {
         let complete = complete
             .next()
             .with_context(|| format!("round {round} was not completed"))?;
-        let upload = self.coordinator.iter().find_map(|event| match event {
-            CoordinatorEvent::Upload(upload)
-                if (upload.round, upload.attempt) == (round, complete.attempt)
-                    && upload.name == name =>
-            {
-                Some(&*upload.sha256)
-            }
-            _ => None,
-        });
+        let upload = self.uploads(complete).find(|upload| upload.name == name);
         let upload =
             upload.with_context(|| format!("{name} has uploaded nothing in round {round}"));
-        Ok((upload?, complete.contributors))
+        Ok((&upload?.sha256, complete.contributors))
     }
 
     fn complete(&self) -> impl Iterator<Item = &RoundComplete> {
@@ -244,13 +248,20 @@ impl Record {
 
     /// Whether a node's vector has arrived in the attempt that was completed.
     fn is_in_sum(&self, round: &RoundComplete, name: &str) -> bool {
-        self.coordinator.iter().any(|event| match event {
-            CoordinatorEvent::Upload(upload) => {
-                (upload.round, upload.attempt) == (round.round, round.attempt)
-                    && upload.name == name
-            }
-            _ => false,
-        })
+        self.uploads(round).any(|upload| upload.name == name)
+    }
+
+    /// The vectors that arrived in the attempt that was completed.
+    fn uploads(&self, round: &RoundComplete) -> impl Iterator<Item = &Upload> {
+        let at = (round.round, round.attempt);
+        self.coordinator
+            .iter()
+            .filter_map(move |event| match event {
+                CoordinatorEvent::Upload(upload) if (upload.round, upload.attempt) == at => {
+                    Some(upload)
+                }
+                _ => None,
+            })
     }
 
     /// What each node in a round's sum has written about it.

@@ -137,12 +137,16 @@ fn traffic(metrics: &Metrics) -> String {
         "<h2>Bytes of a node in a round</h2>\n<div class=\"wide\"><table><thead><tr><th></th>\
          <th>measured</th><th>as plain 32-bit floats</th><th>ratio</th></tr></thead><tbody>\
          <tr><td>up: masked update, keys, shares</td><td>{}</td><td>{clear}</td><td>{:.2}</td></tr>\
+         <tr><td>of it, the masked update</td><td>{}</td><td>{clear}</td><td>{:.2}</td></tr>\
          <tr><td>down: weights, keys, shares</td><td>{}</td><td>{clear}</td><td>{:.2}</td></tr>\
          </tbody></table></div>\n<p class=\"small soft\">Mean over the training rounds after the \
-         first, whose weights come with the model, and over the nodes in their sums, from the nodes' own event files. Masking costs few bytes, because a number \
+         first, whose weights come with the model, and over the nodes in their sums, from the nodes' own event files; what was \
+         sent twice because a packet was lost counts twice. Masking costs few bytes, because a number \
          of an update travels in {} bits instead of 32.</p>\n",
         bytes(traffic.up_bytes),
         traffic.up_ratio,
+        bytes(traffic.vector_bytes),
+        traffic.vector_ratio,
         bytes(traffic.down_bytes),
         traffic.down_ratio,
         metrics.exhibit.bits,

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::events::{SpanKind, Validation};
-use super::format::{bytes, chi_square, duration, fine_percent, percent, probability, whole};
+use super::format::{
+    bytes, chi_square, correlation, duration, fine_percent, percent, probability, whole,
+};
 use super::metrics::{Continuation, Metrics};
 
 /// Everything in plain text.
@@ -26,10 +28,10 @@ pub(crate) fn text(metrics: &Metrics) -> String {
     ] {
         let _ = writeln!(
             text,
-            "  {name:<12} χ² of bytes {:>10} (p {}), correlation {:+.4}: {}",
+            "  {name:<12} χ² of bytes {:>10} (p {}), correlation {}: {}",
             chi_square(tests.bytes.chi_square),
             probability(tests.bytes.p),
-            tests.correlation,
+            correlation(tests.correlation),
             if tests.looks_like_noise {
                 "noise"
             } else {

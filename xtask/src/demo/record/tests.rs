@@ -36,6 +36,7 @@ fn times_and_bytes_are_means_over_those_in_the_sum() {
     let traffic = record.traffic(125_000);
     close(traffic.up_bytes, 250_000.0);
     close(traffic.up_ratio, 0.5);
+    close(traffic.vector_bytes, 240_000.0);
     close(traffic.down_ratio, 0.84);
 }
 

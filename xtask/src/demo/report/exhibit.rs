@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::demo::exhibit::{Exhibit, Tests};
-use crate::demo::format::{chi_square, counted, escape, percent, probability, whole};
+use crate::demo::format::{chi_square, correlation, counted, escape, percent, probability, whole};
 use crate::demo::statistics::{CORRELATION_DEVIATIONS, UNIFORM_P};
 
 /// The whole section.
@@ -97,7 +97,7 @@ fn tests(exhibit: &Exhibit) -> String {
         probability(tests.bytes.p)
     });
     row("correlation r with the clear update", &|tests| {
-        format!("{:+.4}", tests.correlation)
+        correlation(tests.correlation)
     });
     row("r² (variance explained)", &|tests| {
         percent(tests.correlation.powi(2))

@@ -194,7 +194,7 @@ fn continuation(continuation: &Continuation) -> String {
     let suggestions: Vec<String> = continuation
         .suggestions
         .iter()
-        .map(|(word, probability)| format!("{}&nbsp;({})", escape(word), percent(*probability)))
+        .map(|(word, probability)| format!("“{}”&nbsp;({})", escape(word), percent(*probability)))
         .collect();
     let text = if continuation.text.is_empty() {
         "(ends here)".to_owned()

@@ -77,13 +77,7 @@ pub(super) fn nodes(metrics: &Metrics) -> String {
     );
     for node in &metrics.nodes {
         let death = metrics.deaths.iter().find(|death| death.name == node.name);
-        let death = death.map_or_else(String::new, |death| {
-            format!(
-                "round {}, {}",
-                death.round,
-                escape(death.missed_in.as_deref().unwrap_or(&death.before_phase))
-            )
-        });
+        let death = death.map_or_else(String::new, |death| format!("round {}", death.round));
         let _ = writeln!(
             html,
             "<tr><td title=\"{}\">{}</td><td>{}</td><td>{death}</td><td>{}</td><td>{}</td>\

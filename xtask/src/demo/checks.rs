@@ -72,10 +72,14 @@ pub(crate) fn checks(metrics: &Metrics) -> Vec<Check> {
     let exhibit = &metrics.exhibit;
     check(
         "the masked vector in the picture is the one that the coordinator received (SHA-256)",
-        format!(
-            "sent {}, received {}",
-            exhibit.sent_sha256, exhibit.received_sha256
-        ),
+        if exhibit.hashes_agree() {
+            format!("both {}", exhibit.sent_sha256)
+        } else {
+            format!(
+                "sent {}, received {}",
+                exhibit.sent_sha256, exhibit.received_sha256
+            )
+        },
         exhibit.hashes_agree(),
     );
     check(

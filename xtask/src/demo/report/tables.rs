@@ -68,12 +68,12 @@ pub(super) fn nodes(metrics: &Metrics) -> String {
         "<h2>The nodes</h2>\n<p>The coordinator knows a node's name, identity, address, and which \
          of its messages arrived. What stands on the right comes from each node's own event file, \
          which is sent to nobody. How many messages a node trained on, its losses and its accuracy \
-         travel as sums only.</p>\n<div class=\"wide\"><table><thead>\
+         travel as sums only.</p>\n<div class=\"wide\"><table class=\"dense\"><thead>\
          <tr class=\"group\"><th class=\"group\"></th><th class=\"group\" colspan=\"2\">known to \
          the coordinator</th><th class=\"group\" colspan=\"4\">from the node's own event \
          file</th></tr>\
-         <tr><th>node</th><th>vectors received</th><th>killed in</th><th>training CPU</th>\
-         <th>crypto CPU</th><th>sent</th><th>received</th></tr></thead><tbody>\n",
+         <tr><th>node</th><th>vectors</th><th>killed in</th><th>train CPU</th>\
+         <th>crypt. CPU</th><th>sent</th><th>received</th></tr></thead><tbody>\n",
     );
     for node in &metrics.nodes {
         let death = metrics.deaths.iter().find(|death| death.name == node.name);

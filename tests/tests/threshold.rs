@@ -65,7 +65,7 @@ fn the_next_attempt_is_made_by_those_that_may_still_upload() -> Result<()> {
     };
     let settings = [
         ("cohort.min_clients", "4"),
-        ("deadlines.masked_input.max_seconds", "4.0"),
+        ("deadlines.masked_input.max_seconds", "5.0"),
     ];
     let mut federation = Federation::new(6, options, &settings, &[])?;
     federation.swarm.start_all()?;

@@ -26,7 +26,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let default = binaries::build(false)?;
 
     let mut test = cargo();
-    test.arg("test")
+    // One failure does not hide the others.
+    test.args(["test", "--no-fail-fast"])
         .env("SECAGG_BIN", with_hooks)
         .env("SECAGG_BIN_DEFAULT", default);
     if !selects_packages(&arguments.extra) {

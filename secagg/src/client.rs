@@ -1,6 +1,9 @@
 //! The client, one state after the other. Each state is named after what it waits for and is
 //! consumed by handling it, so a client reveals at most once, and an error drops the secrets.
 
+mod error;
+mod unmasking;
+
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -11,12 +14,11 @@ use crate::{
     codec::to_u32,
     graph::Graph,
     id::ClientId,
+    identity::Member,
     mask,
-    message::{
-        Advert, BOX_LEN, Delivery, MaskedInput, Revealed, Roster, ShareKeys, Survivors,
-        UnmaskShares,
-    },
-    params::Policy,
+    message::{Advert, BOX_LEN, Delivery, MaskedInput, Roster, ShareKeys},
+    params::ThreatModel,
+    policy::{Policy, at_least},
     primitives::{self, BoxKey, KeyPair},
     secret::{Seed, Share},
     session::{RoundId, Session},
@@ -25,9 +27,16 @@ use crate::{
     words::Sign,
 };
 
+use self::unmasking::Held;
+pub use self::{
+    error::ClientError,
+    unmasking::{AwaitSignatures, AwaitSurvivors, Unmasking},
+};
+
 /// Has advertised its keys; waits for the roster.
 pub struct AwaitRoster {
     session: Session,
+    member: Member,
     policy: Policy,
     advert: Advert,
     mask_seed: Seed,
@@ -37,30 +46,43 @@ pub struct AwaitRoster {
 }
 
 impl AwaitRoster {
-    /// AdvertiseKeys: draws fresh seeds and makes the advert.
+    /// AdvertiseKeys: checks the session against the client's own policy, draws fresh seeds and
+    /// makes the advert.
+    ///
+    /// # Errors
+    ///
+    /// When the session is below the policy, or the server is not trusted in it and `member` has
+    /// no credential.
     ///
     /// # Security
     ///
-    /// `rng` must be a cryptographic generator seeded by the operating system. `id` must be the
-    /// id of this client's own identity key.
+    /// `rng` must be a cryptographic generator seeded by the operating system.
     pub fn start(
         session: Session,
-        id: ClientId,
+        member: Member,
         policy: Policy,
         rng: &mut dyn CryptoRng,
-    ) -> (Self, Advert) {
+    ) -> Result<(Self, Advert), ClientError> {
+        policy.accepts(&session)?;
+        let id = member.id();
         let mask_seed = Seed::random(rng);
         let self_seed = Seed::random(rng);
         let mask_pair = KeyPair::mask(&mask_seed, session.id(), id);
         let channel_pair = KeyPair::channel(&Seed::random(rng), session.id(), id);
-        let advert = Advert {
+        let mut advert = Advert {
             id,
             mask_key: *mask_pair.public(),
             channel_key: *channel_pair.public(),
             self_mask_commitment: primitives::self_mask_commitment(session.id(), id, &self_seed),
+            proof: None,
         };
+        if session.parameters().threat_model() == ThreatModel::Malicious {
+            let signed = member.signed.as_ref().ok_or(ClientError::NoCredential)?;
+            advert.sign(session.id(), signed);
+        }
         let state = Self {
             session,
+            member,
             policy,
             advert: advert.clone(),
             mask_seed,
@@ -68,94 +90,76 @@ impl AwaitRoster {
             mask_pair,
             channel_pair,
         };
-        (state, advert)
+        Ok((state, advert))
     }
 
-    /// ShareKeys: checks the roster against the session and the client's own policy, splits both
-    /// seeds and seals a share of each for every neighbour.
+    /// ShareKeys: checks the roster against the session and the client's own policy, computes the
+    /// client's neighbourhood and checks who is in it, splits both seeds and seals a share of each
+    /// for every neighbour.
     ///
     /// # Errors
     ///
-    /// When the roster is below the policy or does not hold this client's advert unchanged.
+    /// When the roster is below the policy or does not hold this client's advert unchanged, or a
+    /// neighbour's advert is missing or not to be believed.
     pub fn receive(
         self,
         roster: Roster,
         rng: &mut dyn CryptoRng,
     ) -> Result<(AwaitDelivery, ShareKeys), ClientError> {
-        let cohort = roster.adverts.len();
-        let count = cohort as u64;
-        // A tiny cohort would make the sum one client's input.
-        at_least("cohort", count, self.policy.min_cohort)?;
-        let range = self.session.parameters().cohort();
-        at_least("cohort", count, *range.start())?;
-        if count > u64::from(*range.end()) {
-            let (value, ceiling) = (count, u64::from(*range.end()));
-            return Err(ClientError::AboveCeiling {
-                what: "cohort",
-                value,
-                ceiling,
-            });
-        }
-        let graph = Graph::new(self.session.parameters().graph(), cohort);
-        let degree = to_u32(graph.degree());
-        // A low threshold would let corrupt clients alone open every seed.
-        at_least(
-            "threshold",
-            roster.threshold.into(),
-            self.policy.min_threshold(),
-        )?;
-        if roster.threshold > degree {
-            let (value, ceiling) = (roster.threshold.into(), degree.into());
-            return Err(ClientError::AboveCeiling {
-                what: "threshold",
-                value,
-                ceiling,
-            });
-        }
-        // A swapped key would let the server read this client's shares or cancel its masks.
+        let Roster {
+            degree, threshold, ..
+        } = roster;
+        let cohort = roster.entries.len();
+        self.policy
+            .accepts_roster(&self.session, cohort, degree, threshold)?;
+        // V-08. A swapped key would let the server read this client's shares or cancel its masks.
+        let id = self.advert.id;
         let own_rank = roster
-            .adverts
-            .binary_search_by_key(&self.advert.id, Advert::id)
+            .entries
+            .binary_search_by_key(&id, |entry| entry.id)
             .map_err(|_| ClientError::NotInRoster)?;
-        if roster.adverts.get(own_rank) != Some(&self.advert) {
+        let own = self.advert.digest();
+        if roster.entries.get(own_rank).map(|entry| entry.digest) != Some(own) {
             return Err(ClientError::AdvertChanged);
         }
 
+        // V-13. From here on everything binds to the whole roster: a server that shows clients
+        // different ones is left with masks that do not cancel and boxes that do not open.
+        let digest = roster.digest();
         let round = RoundId::new(
             self.session.id(),
-            &roster.digest(),
+            &digest,
             to_u32(cohort),
             degree,
-            roster.threshold,
+            threshold,
         );
-        let id = self.advert.id;
-        let mask_shares = shamir::split(&self.mask_seed, roster.threshold, degree, rng);
-        let self_shares = shamir::split(&self.self_seed, roster.threshold, degree, rng);
-        let mut peers = Vec::with_capacity(graph.degree());
-        let mut boxes = Vec::with_capacity(graph.degree());
+        let graph = Graph::new(cohort, degree, &digest);
+        let neighbours = self.neighbours(&roster, &graph, own_rank)?;
+
+        let mask_shares = shamir::split(&self.mask_seed, threshold, degree, rng);
+        let self_shares = shamir::split(&self.self_seed, threshold, degree, rng);
+        let mut peers = Vec::with_capacity(neighbours.len());
+        let mut boxes = Vec::with_capacity(neighbours.len());
         let shares = mask_shares.iter().zip(&self_shares);
-        for (rank, (mask_share, self_share)) in graph.neighbours(own_rank).zip(shares) {
-            let Some(advert) = roster.adverts.get(rank) else {
-                continue;
-            };
+        for ((rank, advert), (mask_share, self_share)) in neighbours.into_iter().zip(shares) {
             let (outgoing, incoming) =
                 self.channel_pair
                     .box_keys(&round, id, advert.id, &advert.channel_key);
             boxes.push(seal(outgoing, mask_share, self_share));
             peers.push(Peer {
                 rank,
-                advert: advert.clone(),
+                advert,
                 incoming,
             });
         }
         let state = AwaitDelivery {
             common: Common {
                 session: self.session,
+                member: self.member,
                 policy: self.policy,
-                id,
                 own_rank,
                 cohort,
-                threshold: roster.threshold,
+                threshold,
                 round,
             },
             self_seed: self.self_seed,
@@ -164,13 +168,49 @@ impl AwaitRoster {
         };
         Ok((state, ShareKeys { boxes }))
     }
+
+    /// The adverts of this client's neighbours, by rank.
+    fn neighbours(
+        &self,
+        roster: &Roster,
+        graph: &Graph,
+        own_rank: usize,
+    ) -> Result<Vec<(usize, Advert)>, ClientError> {
+        let trust = match self.session.parameters().threat_model() {
+            ThreatModel::HonestButCurious => None,
+            ThreatModel::Malicious => {
+                let signed = self.member.signed.as_ref();
+                Some(&*signed.ok_or(ClientError::NoCredential)?.trust)
+            }
+        };
+        let of_rank = |rank: usize| {
+            let entry = roster
+                .entries
+                .get(rank)
+                .expect("neighbours are in the roster");
+            let client = entry.id;
+            // V-14. The neighbours are those that the graph gives, with the adverts that the
+            // roster's digest covers: the server does not choose who surrounds a client.
+            let advert = roster
+                .advert(client)
+                .filter(|advert| advert.digest() == entry.digest)
+                .ok_or(ClientError::NeighbourMissing { client })?;
+            if let Some(trust) = trust {
+                advert
+                    .verify(self.session.id(), trust)
+                    .map_err(|error| ClientError::Neighbour { client, error })?;
+            }
+            Ok((rank, advert.clone()))
+        };
+        graph.neighbours(own_rank).map(of_rank).collect()
+    }
 }
 
 /// What every later state knows.
 struct Common {
     session: Session,
+    member: Member,
     policy: Policy,
-    id: ClientId,
     own_rank: usize,
     cohort: usize,
     threshold: u32,
@@ -209,11 +249,12 @@ impl AwaitDelivery {
                 found,
             });
         }
-        // With fewer than t neighbours in U2 the masks could be opened by the rest alone.
+        // V-15. With fewer than t neighbours in U2 this client would mask with few others, and its
+        // own seeds could not be reconstructed.
         at_least(
             "number of neighbours that shared their keys",
             delivery.sharers.count() as u64,
-            self.common.threshold,
+            self.common.threshold.into(),
         )?;
         if delivery.boxes.len() != delivery.sharers.count() {
             let (expected, found) = (delivery.sharers.count(), delivery.boxes.len());
@@ -231,6 +272,7 @@ impl AwaitDelivery {
                 absent.push((peer.rank, peer.advert.id));
                 continue;
             }
+            // V-16. To abort here, or to blame the sender, would let one lie drop an honest client.
             let shares = boxes
                 .next()
                 .and_then(|sealed| unseal(peer.incoming, sealed));
@@ -277,103 +319,38 @@ impl ReadyToMask {
         if input.layout() != self.common.session.layout() {
             return Err(ClientError::Input(InputError::OtherLayout));
         }
-        let Common {
-            session, id, round, ..
-        } = &self.common;
+        let Common { session, round, .. } = &self.common;
+        let id = self.common.member.id();
         let mut masked = input.clone();
+        // V-17. Always on: a vector that arrives after its owner was declared lost stays hidden.
         mask::apply(
-            &primitives::self_mask(round, *id, &self.self_seed),
+            &primitives::self_mask(round, id, &self.self_seed),
             Sign::Plus,
             &mut masked,
         );
         for Neighbour { advert, .. } in &self.neighbours {
             let key = self
                 .mask_pair
-                .pairwise_mask(round, *id, advert.id, &advert.mask_key);
-            mask::apply(&key, mask::sign(*id, advert.id), &mut masked);
+                .pairwise_mask(round, id, advert.id, &advert.mask_key);
+            mask::apply(&key, mask::sign(id, advert.id), &mut masked);
         }
         masked.reduce();
         let mut bytes = MaskedInput::begin(session);
         masked.pack(&mut bytes);
-        let shares = self
-            .neighbours
-            .into_iter()
-            .map(|n| (n.rank, n.shares))
-            .collect();
+        let held = self.neighbours.into_iter().map(|neighbour| Held {
+            rank: neighbour.rank,
+            identity: neighbour
+                .advert
+                .proof
+                .map(|proof| proof.credential.identity_key()),
+            shares: neighbour.shares,
+        });
         let state = AwaitSurvivors {
             common: self.common,
-            shares,
+            held: held.collect(),
             absent: self.absent,
         };
         Ok((state, MaskedInput::from_parts(bytes)))
-    }
-}
-
-/// Has uploaded its masked input; waits for the survivors.
-pub struct AwaitSurvivors {
-    common: Common,
-    /// By rank, over this client's U2.
-    shares: Vec<(usize, Option<(Share, Share)>)>,
-    /// Neighbours that are not in this client's U2, by rank.
-    absent: Vec<(usize, ClientId)>,
-}
-
-impl AwaitSurvivors {
-    /// Unmask: reveals, for each neighbour in U2, a share of the self-mask seed if it survived and
-    /// of the mask seed if it did not. Which of the two, this client derives from the survivor
-    /// set; there is one answer, and then the state is gone.
-    ///
-    /// # Errors
-    ///
-    /// When the set leaves this client out, is below the policy's floor or the threshold, or
-    /// holds a neighbour that was not in this client's U2.
-    pub fn receive(self, survivors: Survivors) -> Result<UnmaskShares, ClientError> {
-        let Common {
-            policy,
-            own_rank,
-            cohort,
-            threshold,
-            ..
-        } = self.common;
-        let set = survivors.set;
-        if set.range() != cohort {
-            let (expected, found) = (cohort, set.range());
-            return Err(ClientError::WrongSize {
-                what: "survivor set",
-                expected,
-                found,
-            });
-        }
-        // Whoever is left out of the sum has no reason to help opening it.
-        if !set.contains(own_rank) {
-            return Err(ClientError::NotASurvivor);
-        }
-        at_least(
-            "number of survivors",
-            set.count() as u64,
-            policy.min_survivors,
-        )?;
-        // A server that withholds boxes and lists their owners as survivors would get a sum over
-        // far fewer clients than this one believes.
-        if let Some((_, client)) = self.absent.iter().find(|(rank, _)| set.contains(*rank)) {
-            return Err(ClientError::SurvivorDidNotShare { client: *client });
-        }
-        let survived = self
-            .shares
-            .iter()
-            .filter(|(rank, _)| set.contains(*rank))
-            .count() as u64;
-        at_least("number of surviving neighbours", survived, threshold)?;
-        let shares = self
-            .shares
-            .into_iter()
-            .map(|(rank, shares)| match shares {
-                None => Revealed::Nothing,
-                Some((_, self_share)) if set.contains(rank) => Revealed::SelfMask(self_share),
-                Some((mask_share, _)) => Revealed::MaskSeed(mask_share),
-            })
-            .collect();
-        Ok(UnmaskShares { shares })
     }
 }
 
@@ -401,17 +378,6 @@ fn unseal(key: BoxKey, sealed: [u8; BOX_LEN]) -> Option<(Share, Share)> {
     }
 }
 
-fn at_least(what: &'static str, value: u64, floor: u32) -> Result<(), ClientError> {
-    if value >= u64::from(floor) {
-        return Ok(());
-    }
-    Err(ClientError::BelowFloor {
-        what,
-        value,
-        floor: floor.into(),
-    })
-}
-
 macro_rules! redacted_debug {
     ($($state:ident)*) => {$(
         impl fmt::Debug for $state {
@@ -422,92 +388,4 @@ macro_rules! redacted_debug {
     )*};
 }
 
-redacted_debug!(AwaitRoster AwaitDelivery ReadyToMask AwaitSurvivors);
-
-/// Why a client leaves a round. Its secrets are gone by then.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// A number is below the floor of the client's policy, the session or the protocol.
-    BelowFloor {
-        /// What was too small.
-        what: &'static str,
-        /// The value that the server gave.
-        value: u64,
-        /// The floor.
-        floor: u64,
-    },
-    /// A number is above what the session or the protocol allows.
-    AboveCeiling {
-        /// What was too large.
-        what: &'static str,
-        /// The value that the server gave.
-        value: u64,
-        /// The ceiling.
-        ceiling: u64,
-    },
-    /// The roster does not hold this client.
-    NotInRoster,
-    /// The roster holds this client with another advert than it sent.
-    AdvertChanged,
-    /// A set or list has another size than this client's roster gives.
-    WrongSize {
-        /// What.
-        what: &'static str,
-        /// The size due.
-        expected: usize,
-        /// The size found.
-        found: usize,
-    },
-    /// The survivor set leaves this client out.
-    NotASurvivor,
-    /// The survivor set holds a neighbour that did not share its keys with this client.
-    SurvivorDidNotShare {
-        /// The neighbour.
-        client: ClientId,
-    },
-    /// The input does not fit the session.
-    Input(InputError),
-}
-
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BelowFloor { what, value, floor } => {
-                write!(f, "the {what} is {value}, this client's floor is {floor}")
-            }
-            Self::AboveCeiling {
-                what,
-                value,
-                ceiling,
-            } => {
-                write!(f, "the {what} is {value}, at most {ceiling} is allowed")
-            }
-            Self::NotInRoster => f.write_str("the roster does not hold this client"),
-            Self::AdvertChanged => {
-                f.write_str("the roster holds this client with another advert than it sent")
-            }
-            Self::WrongSize {
-                what,
-                expected,
-                found,
-            } => {
-                write!(f, "the {what} is over {found} clients, not {expected}")
-            }
-            Self::NotASurvivor => f.write_str("the survivor set leaves this client out"),
-            Self::SurvivorDidNotShare { client } => write!(
-                f,
-                "the survivor set holds client {client}, which shared no keys with this client"
-            ),
-            Self::Input(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-impl core::error::Error for ClientError {}
-
-impl From<InputError> for ClientError {
-    fn from(error: InputError) -> Self {
-        Self::Input(error)
-    }
-}
+redacted_debug!(AwaitRoster AwaitDelivery ReadyToMask AwaitSurvivors AwaitSignatures);

@@ -2,14 +2,14 @@
 //! specification alone. Two clients of this crate agree with each other whatever they derive: only
 //! values from outside show that nothing is missing from a hash.
 
-use alloc::{string::String, vec, vec::Vec};
+use alloc::{string::String, sync::Arc, vec, vec::Vec};
 use core::fmt::Write;
 
 use zeroize::ZeroizeOnDrop;
 
 use crate::{
     id::ClientId,
-    message::{Advert, Roster},
+    message::{Advert, Entry, Roster},
     params::{GraphKind, Parameters, ThreatModel},
     primitives::{self, KeyPair},
     secret::{Key, Seed, Share},
@@ -18,17 +18,17 @@ use crate::{
     vector::{Layout, Segment},
 };
 
-const SESSION_ID: &str = "45f81e5c923dd8fc077a8d4911b2580501383cbe7501a54cf46f46e6b33abcb8";
-const LOWEST_ADVERT: &str = "2f7d3451363086e37824e160836c3ba19cc69a5b09411c09c5a3f2a52a2a50d7\
-    2743f81ecf9cce491653bd4db56fa41f02ef584c2ac7eb0ea6c5a785fc13d0e9\
-    3f25c18571c52bf10d29e5fa550f6d57d06c50634dc978a2ec0c343823891186\
-    f70933851618f62539788e6ace69bca3";
-const ROUND_ID: &str = "550b7163dd50b3dc7314112a276a65f6f1b7bc7b957af62678d8063d5b646a0e";
-const PAIRWISE_MASK: &str = "cca662cc2f7fbece80c6f72cd958f22d31b192ba33924eaa3d1b590affd2f5f7";
-const SELF_MASK: &str = "f3596ea87d4a66c25ae9fbfa0dc860d85426cf3e3f4d05234ac6fc8fa79c9617";
-const BOX_FROM_HIGHEST_TO_LOWEST: &str = "278eb221aa629b07b09be2f6325e616f53302778a82159c22c9a52739b893215\
-    3ff9d38a78b6fff9819cec65dbbfbb2321749df32995ca4577b1f37fac84147a\
-    00628541d105b8e610b3252fb2f53122";
+const SESSION_ID: &str = "24b9cfd3052011d7b4d0627a947e25c7155d115a723da85f24cb3325eeae6f3a";
+const LOWEST_ADVERT: &str = "2f7d3451363086e37824e160836c3ba1aab0e7fab6eaf7364c499512e33dd199\
+    fcaab4a9cd3b9c064ceed807d9cbd76e34c928ad149bc28e7a218f4d03b8522f\
+    af38a8a3b4d5bad85f8f19568ca635783972b26dde39ad0f44353d7e8f85dc19\
+    6413d3f5e7c2d68b23e5dd4c11ddae0b";
+const ROUND_ID: &str = "1451f0d00dd9a67ae82c53dd9cd0aa7fcc2b43175071a226812513e2d89eb7bd";
+const PAIRWISE_MASK: &str = "b7dfc235fcef73f05329c2b8c9b528673001fc8861a8c0706de1e341d48a959a";
+const SELF_MASK: &str = "5a620f8775b11c4555f61f5a118141ee9691d6f5be86118f8c64b8cab806bdde";
+const BOX_FROM_HIGHEST_TO_LOWEST: &str = "87ab583703ae6612ba06b14a3694603c038194035f0f1f8669859f8b4bcc2f4d\
+    ecf7c7b26ebe1cb6d82d130d6fdbefac351011e77de10e6a2cd495ea6d97e5f7\
+    9fb11ab2a830f997f1a1a9af26c4c796";
 const SHARE_AT_0X1234: &str = "9bf6abd9fba8cb875b4a6b653b140b3b109f20b070c140eed023e00cb07d8052";
 
 fn hex(bytes: &[u8]) -> String {
@@ -62,6 +62,7 @@ impl Client {
             mask_key: *mask_pair.public(),
             channel_key: *channel_pair.public(),
             self_mask_commitment: primitives::self_mask_commitment(session.id(), id, &self_seed),
+            proof: None,
         };
         Self {
             self_seed,
@@ -91,9 +92,11 @@ fn derivations_are_those_of_the_specification() {
     let [low, _, high] = &clients;
     // After the header of version, kind and session tag.
     assert_eq!(hex(&low.advert.encode(&session)[18..]), LOWEST_ADVERT);
-    let adverts = clients.iter().map(|client| client.advert.clone()).collect();
+    let adverts: Arc<[Advert]> = clients.iter().map(|client| client.advert.clone()).collect();
     let roster = Roster {
+        degree: 2,
         threshold: 2,
+        entries: adverts.iter().map(Entry::of).collect(),
         adverts,
     };
     let round = RoundId::new(session.id(), &roster.digest(), 3, 2, 2);

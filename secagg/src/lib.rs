@@ -8,10 +8,14 @@
 //!
 //! | round | client → server | server → client | states |
 //! |---|---|---|---|
-//! | AdvertiseKeys | [`Advert`]: two public keys, a commitment | [`Roster`] | [`client::AwaitRoster`], [`server::CollectAdverts`] |
+//! | AdvertiseKeys | [`Advert`]: two public keys, a commitment, signed | [`Roster`] | [`client::AwaitRoster`], [`server::CollectAdverts`] |
 //! | ShareKeys | [`ShareKeys`]: sealed shares of two seeds | [`Delivery`] | [`client::AwaitDelivery`], [`server::CollectShares`] |
 //! | MaskedInput | [`MaskedInput`]: the masked vector | [`Survivors`] | [`client::AwaitSurvivors`], [`server::CollectMasked`] |
+//! | ConsistencyCheck | [`ConsistencyCheck`]: a signature on the survivors | [`Signatures`] | [`client::AwaitSignatures`], [`server::CollectSignatures`] |
 //! | Unmask | [`UnmaskShares`]: one share for each neighbour | | [`server::CollectUnmask`] |
+//!
+//! ConsistencyCheck, signatures and credentials are for servers that are not trusted, which is the
+//! default ([`ThreatModel::Malicious`]); [`ThreatModel::HonestButCurious`] goes without them.
 //!
 //! The crate has no socket, no clock, no file and no randomness of its own: messages are bytes,
 //! randomness is an argument, and when to stop waiting is the caller's policy.
@@ -20,39 +24,53 @@
 //!
 //! ```
 //! use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+//! use std::sync::Arc;
+//!
 //! use secagg::{
-//!     ClientId, Context, GraphKind, Layout, Parameters, Policy, Segment, Session, ThreatModel,
-//!     Vector, client, server,
+//!     Context, Federation, GraphKind, Layout, Member, Parameters, Policy, Segment, Session,
+//!     SigningIdentity, ThreatModel, Trust, TrustedAuthority, Vector,
+//!     client::{self, Unmasking},
+//!     server::{self, AfterMasked},
 //! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // What everybody agrees on: four clients at most, vectors of three 16-bit elements.
+//! // What everybody agrees on: five clients at most, vectors of three 16-bit elements.
 //! let layout = Layout::new(vec![Segment::new("histogram", 3, 16)?])?;
-//! let parameters =
-//!     Parameters::new(ThreatModel::HonestButCurious, GraphKind::Complete, 3..=4, layout)?;
+//! let parameters = Parameters::new(ThreatModel::Malicious, GraphKind::Complete, 3..=5, layout)?;
 //! let context =
 //!     Context { round: 1, nonce: [7; 32], model_digest: [0; 32], plan_digest: [0; 32] };
 //! let session = Session::new(parameters, context);
 //!
-//! // In real use every client has a generator seeded by its operating system.
-//! let mut rng = ChaCha20Rng::from_seed([42; 32]);
-//! let ids: Vec<ClientId> = (1..=4).map(|i| ClientId::from_identity_key(&[i; 32])).collect();
-//!
-//! // AdvertiseKeys.
-//! let mut collect = server::CollectAdverts::new(session.clone());
-//! let mut clients = Vec::new();
-//! for id in &ids {
-//!     let (state, advert) =
-//!         client::AwaitRoster::start(session.clone(), *id, Policy::default(), &mut rng);
-//!     collect.receive(*id, advert)?;
-//!     clients.push((*id, state));
+//! // Long before, and elsewhere: an authority vouches for each client's long-term identity.
+//! let authority = SigningIdentity::from_seed(&[9; 32]);
+//! let federation = Federation([1; 32]);
+//! let trust: Arc<dyn Trust> =
+//!     Arc::new(TrustedAuthority { key: authority.public(), federation, now: 1_800_000_000 });
+//! let mut members = Vec::new();
+//! for seed in 1..=5 {
+//!     let key = Arc::new(SigningIdentity::from_seed(&[seed; 32]));
+//!     let credential = authority.issue(key.public(), federation, 1_900_000_000);
+//!     members.push(Member::signed(key, credential, trust.clone())?);
 //! }
-//! let mut collect = collect.close(2)?;
+//!
+//! // AdvertiseKeys. In real use every client has a generator seeded by its operating system.
+//! let mut rng = ChaCha20Rng::from_seed([42; 32]);
+//! let mut collect = server::CollectAdverts::new(session.clone(), Some(trust));
+//! let mut clients = Vec::new();
+//! for member in members {
+//!     let id = member.id();
+//!     let (state, advert) =
+//!         client::AwaitRoster::start(session.clone(), member, Policy::default(), &mut rng)?;
+//!     collect.receive(id, advert)?;
+//!     clients.push((id, state));
+//! }
+//! // Everybody is everybody's neighbour (degree 4), and three shares open a seed.
+//! let mut collect = collect.close(4, 3)?;
 //!
 //! // ShareKeys.
 //! let mut waiting = Vec::new();
 //! for (id, state) in clients {
-//!     let roster = collect.roster_for(id).expect("everybody advertised").clone();
+//!     let roster = collect.roster_for(id).expect("everybody advertised");
 //!     let (state, shares) = state.receive(roster, &mut rng)?;
 //!     collect.receive(id, shares)?;
 //!     waiting.push((id, state));
@@ -61,35 +79,45 @@
 //!
 //! // MaskedInput: the last client vanishes after it shared its keys.
 //! let mut uploaded = Vec::new();
-//! for (id, state) in waiting.into_iter().take(3) {
+//! for (id, state) in waiting.into_iter().take(4) {
 //!     let ready = state.receive(collect.delivery_for(id).expect("everybody shared"))?;
 //!     let input = Vector::builder(&session).segment("histogram", [1, 2, 3])?.build()?;
 //!     let (state, masked) = ready.mask(&input)?;
 //!     collect.receive(id, &masked)?;
 //!     uploaded.push((id, state));
 //! }
+//!
+//! // ConsistencyCheck: everybody signs the set of those who uploaded.
+//! let AfterMasked::Check(mut collect) = collect.close()? else { unreachable!() };
+//! let mut signed = Vec::new();
+//! for (id, state) in uploaded {
+//!     let Unmasking::Check(state, check) = state.receive(collect.survivors())? else {
+//!         unreachable!()
+//!     };
+//!     collect.receive(id, &check)?;
+//!     signed.push((id, state));
+//! }
 //! let mut collect = collect.close()?;
 //!
 //! // Unmask.
-//! for (id, state) in uploaded {
-//!     let shares = state.receive(collect.survivors())?;
-//!     collect.receive(id, shares)?;
+//! for (id, state) in signed {
+//!     let signatures = collect.signatures_for(id).expect("everybody signed");
+//!     collect.receive(id, state.receive(signatures)?)?;
 //! }
 //! let outcome = collect.close()?;
-//! assert!(outcome.sum.segment("histogram").unwrap().eq([3, 6, 9]));
-//! assert_eq!(outcome.contributors.len(), 3);
+//! assert!(outcome.sum.segment("histogram").unwrap().eq([4, 8, 12]));
+//! assert_eq!(outcome.contributors.len(), 4);
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # Limits
 //!
-//! - The server is trusted to follow the protocol ([`ThreatModel::HonestButCurious`]). A server
-//!   that lies about the roster or tells clients different survivor sets is not caught yet.
 //! - A client can add any vector within the ring: the sum of honest inputs is protected from being
-//!   read, not from being spoilt.
+//!   read, not from being spoilt. A dealer of wrong shares that uploads can force an abort.
+//! - One malicious model that is shown to everybody can make a sum reveal one client's examples.
+//! - Credentials are stable pseudonyms: server and neighbours can link a client's participation.
 //! - The caller authenticates clients: the id given to `receive` must be that of the channel.
-//! - Wrong shares abort the round; they are not corrected.
 #![no_std]
 #![warn(clippy::indexing_slicing)]
 
@@ -100,15 +128,18 @@ extern crate std;
 pub mod client;
 pub mod server;
 
+mod chooser;
 mod codec;
 mod field;
 mod graph;
 mod id;
+mod identity;
 #[cfg(test)]
 mod known_answers;
 mod mask;
 mod message;
 mod params;
+mod policy;
 mod primitives;
 mod secret;
 mod session;
@@ -120,11 +151,19 @@ mod words;
 pub use self::{
     codec::DecodeError,
     id::ClientId,
-    message::{Advert, Delivery, MaskedInput, Roster, ShareKeys, Survivors, UnmaskShares},
-    params::{
-        GraphKind, MAX_COHORT, MIN_COHORT, Parameters, ParametersError, Policy, ThreatModel,
-        choose_threshold,
+    identity::{
+        Credential, CredentialError, Federation, IdentityKey, Member, SigningIdentity, Trust,
+        TrustedAuthority,
     },
+    message::{
+        Advert, AdvertError, ConsistencyCheck, Delivery, MaskedInput, Roster, ShareKeys,
+        Signatures, Survivors, UnmaskShares,
+    },
+    params::{
+        CORRECTNESS_BITS, GraphKind, MAX_COHORT, MAX_SPARSE_COHORT, MIN_COHORT, Parameters,
+        ParametersError, SECURITY_BITS, ThreatModel, choose_threshold,
+    },
+    policy::Policy,
     session::{Context, RoundId, Session, SessionId},
     vector::{InputError, Layout, Segment, Vector, VectorBuilder},
 };

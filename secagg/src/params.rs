@@ -15,19 +15,43 @@ pub const MIN_COHORT: u32 = 3;
 /// Largest cohort of a complete graph: a holder's coordinate has 16 bits.
 pub const MAX_COHORT: u32 = shamir::MAX_HOLDERS + 1;
 
+/// Largest cohort of the sparse graph.
+pub const MAX_SPARSE_COHORT: u32 = 1_000_000;
+
+/// σ unless one chooses another: the graph comes from the digest of the roster, so a server that
+/// redraws the roster 2^40 times is still left with a probability of 2^−40.
+pub const SECURITY_BITS: u8 = 80;
+
+/// η unless one chooses another.
+pub const CORRECTNESS_BITS: u8 = 20;
+
 /// Which primitives are used. The number enters the session id, so that another suite can be
 /// added without ambiguity.
 ///
-/// Suite 1: ristretto255, HKDF-SHA256, `ChaCha20`, ChaCha20-Poly1305, Shamir over GF(2^16).
+/// Suite 1: ristretto255, HKDF-SHA256, `ChaCha20`, ChaCha20-Poly1305, Shamir over GF(2^16),
+/// Ed25519.
 const SUITE: u8 = 1;
 
-/// What the server is trusted with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the server is trusted with. The weaker model is the smaller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ThreatModel {
     /// The server follows the protocol, but keeps and studies everything that it sees, alone or
     /// with corrupt clients.
     HonestButCurious,
+    /// The server may do anything, alone or with corrupt clients: adverts are signed, and nobody
+    /// reveals shares before enough neighbours have signed the same survivor set.
+    #[default]
+    Malicious,
+}
+
+impl fmt::Display for ThreatModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HonestButCurious => "honest-but-curious",
+            Self::Malicious => "malicious",
+        })
+    }
 }
 
 /// Who is whose neighbour.
@@ -36,6 +60,18 @@ pub enum ThreatModel {
 pub enum GraphKind {
     /// Everybody is everybody's neighbour (Bonawitz et al. 2017).
     Complete,
+    /// A Harary ring of even degree over positions that the digest of the whole roster permutes
+    /// (after Bell et al. 2020); of degree n − 1 where no smaller one is enough.
+    Sparse,
+}
+
+impl fmt::Display for GraphKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Complete => "complete",
+            Self::Sparse => "sparse",
+        })
+    }
 }
 
 /// The parameters of a session: valid whenever they exist.
@@ -43,6 +79,8 @@ pub enum GraphKind {
 pub struct Parameters {
     threat_model: ThreatModel,
     graph: GraphKind,
+    security_bits: u8,
+    correctness_bits: u8,
     cohort: RangeInclusive<u32>,
     layout: Layout,
 }
@@ -50,10 +88,14 @@ pub struct Parameters {
 impl Parameters {
     /// Checks and keeps the parameters. `cohort` bounds the number of clients in the roster.
     ///
+    /// The sparse graph gets σ = [`SECURITY_BITS`] and η = [`CORRECTNESS_BITS`]; see
+    /// [`with_bits`](Self::with_bits).
+    ///
     /// # Errors
     ///
-    /// When the cohort's bounds are out of order or outside [`MIN_COHORT`]..=[`MAX_COHORT`], or a
-    /// segment has so few bits that the largest cohort could not even submit ones.
+    /// When the cohort's bounds are out of order or outside [`MIN_COHORT`] to [`MAX_COHORT`]
+    /// ([`MAX_SPARSE_COHORT`] for the sparse graph), or a segment has so few bits that the largest
+    /// cohort could not even submit ones.
     pub fn new(
         threat_model: ThreatModel,
         graph: GraphKind,
@@ -61,8 +103,14 @@ impl Parameters {
         layout: Layout,
     ) -> Result<Self, ParametersError> {
         let (min, max) = (*cohort.start(), *cohort.end());
-        if min < MIN_COHORT || max > MAX_COHORT || min > max {
-            return Err(ParametersError::Cohort { min, max });
+        let largest = match graph {
+            GraphKind::Complete => MAX_COHORT,
+            GraphKind::Sparse => MAX_SPARSE_COHORT,
+        };
+        // V-45. Two clients would read each other's input off the sum; above 65,535 holders a
+        // share would have no coordinate.
+        if min < MIN_COHORT || max > largest || min > max {
+            return Err(ParametersError::Cohort { min, max, largest });
         }
         for segment in layout.segments() {
             if segment.max_element() < u64::from(max) {
@@ -76,9 +124,49 @@ impl Parameters {
         Ok(Self {
             threat_model,
             graph,
+            security_bits: SECURITY_BITS,
+            correctness_bits: CORRECTNESS_BITS,
             cohort,
             layout,
         })
+    }
+
+    /// The same parameters with other probabilities for the sparse graph: security fails with
+    /// less than 2^−σ, and the sum with less than 2^−η.
+    ///
+    /// # Errors
+    ///
+    /// When σ is not within 20 to 120 or η not within 10 to 60.
+    pub fn with_bits(self, security: u8, correctness: u8) -> Result<Self, ParametersError> {
+        let checked = |what, bits: u8, allowed: RangeInclusive<u8>| {
+            if allowed.contains(&bits) {
+                return Ok(bits);
+            }
+            let (min, max) = (*allowed.start(), *allowed.end());
+            Err(ParametersError::Bits {
+                what,
+                bits,
+                min,
+                max,
+            })
+        };
+        Ok(Self {
+            security_bits: checked("σ, the bits of security", security, 20..=120)?,
+            correctness_bits: checked("η, the bits of correctness", correctness, 10..=60)?,
+            ..self
+        })
+    }
+
+    /// σ: with the sparse graph, security fails with a probability below 2^−σ.
+    #[must_use]
+    pub const fn security_bits(&self) -> u8 {
+        self.security_bits
+    }
+
+    /// η: with the sparse graph, the sum is lost with a probability below 2^−η.
+    #[must_use]
+    pub const fn correctness_bits(&self) -> u8 {
+        self.correctness_bits
     }
 
     /// What the server is trusted with.
@@ -110,11 +198,14 @@ impl Parameters {
     pub fn encode(&self) -> Vec<u8> {
         let threat_model = match self.threat_model {
             ThreatModel::HonestButCurious => 1,
+            ThreatModel::Malicious => 2,
         };
         let graph = match self.graph {
             GraphKind::Complete => 1,
+            GraphKind::Sparse => 2,
         };
-        let mut out = Vec::from([SUITE, threat_model, graph]);
+        let (security, correctness) = (self.security_bits, self.correctness_bits);
+        let mut out = Vec::from([SUITE, threat_model, graph, security, correctness]);
         put_u32(&mut out, *self.cohort.start());
         put_u32(&mut out, *self.cohort.end());
         put_len(&mut out, self.layout.segments().len());
@@ -154,8 +245,16 @@ impl Parameters {
             })
         };
         known("suite", SUITE)?;
-        known("threat model", 1)?;
-        known("graph kind", 1)?;
+        let threat_model = match known("threat model", 2)? {
+            1 => ThreatModel::HonestButCurious,
+            _ => ThreatModel::Malicious,
+        };
+        let graph = match known("graph kind", 2)? {
+            1 => GraphKind::Complete,
+            _ => GraphKind::Sparse,
+        };
+        let security = reader.u8("bits of security")?;
+        let correctness = reader.u8("bits of correctness")?;
         let min = reader.u32("smallest cohort")?;
         let max = reader.u32("largest cohort")?;
         let count = reader.count("number of segments", 1, to_u32(Layout::MAX_SEGMENTS))?;
@@ -173,13 +272,9 @@ impl Parameters {
         }
         reader.finish()?;
         let layout = Layout::new(segments).map_err(DecodeError::Parameters)?;
-        Self::new(
-            ThreatModel::HonestButCurious,
-            GraphKind::Complete,
-            min..=max,
-            layout,
-        )
-        .map_err(DecodeError::Parameters)
+        Self::new(threat_model, graph, min..=max, layout)
+            .and_then(|parameters| parameters.with_bits(security, correctness))
+            .map_err(DecodeError::Parameters)
     }
 }
 
@@ -200,6 +295,7 @@ pub fn choose_threshold(
         return Err(ParametersError::Cohort {
             min: cohort,
             max: cohort,
+            largest: MAX_COHORT,
         });
     }
     let threshold = max_corrupt.saturating_add(1).max(2);
@@ -214,36 +310,6 @@ pub fn choose_threshold(
     Ok(threshold)
 }
 
-/// What a client itself insists on, whatever the server says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// Bound on corrupt clients in one roster (A): the threshold must be above it.
-    pub max_corrupt: u32,
-    /// Smallest roster that this client takes part in.
-    pub min_cohort: u32,
-    /// Smallest set of clients whose sum this client helps to open.
-    pub min_survivors: u32,
-}
-
-impl Policy {
-    /// The smallest threshold that this policy allows on a complete graph.
-    #[must_use]
-    pub fn min_threshold(&self) -> u32 {
-        self.max_corrupt.saturating_add(1).max(2)
-    }
-}
-
-impl Default for Policy {
-    /// Floors of three: nobody's input can be read off the sum by one other client.
-    fn default() -> Self {
-        Self {
-            max_corrupt: 1,
-            min_cohort: MIN_COHORT,
-            min_survivors: MIN_COHORT,
-        }
-    }
-}
-
 /// Why parameters are not valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -254,6 +320,19 @@ pub enum ParametersError {
         min: u32,
         /// The largest cohort asked for.
         max: u32,
+        /// The largest cohort of this kind of graph.
+        largest: u32,
+    },
+    /// Bits of security or correctness outside their range.
+    Bits {
+        /// Which.
+        what: &'static str,
+        /// The bits asked for.
+        bits: u8,
+        /// The fewest allowed.
+        min: u8,
+        /// The most allowed.
+        max: u8,
     },
     /// No threshold is above the corrupt clients and within the survivors.
     Infeasible {
@@ -305,11 +384,17 @@ pub enum ParametersError {
 impl fmt::Display for ParametersError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cohort { min, max } => write!(
+            Self::Cohort { min, max, largest } => write!(
                 f,
                 "a cohort of {min} to {max} clients: the bounds must be in order and within \
-                 {MIN_COHORT} to {MAX_COHORT}"
+                 {MIN_COHORT} to {largest}"
             ),
+            Self::Bits {
+                what,
+                bits,
+                min,
+                max,
+            } => write!(f, "{what}, is {bits}; allowed are {min} to {max}"),
             Self::Infeasible {
                 cohort,
                 max_corrupt,

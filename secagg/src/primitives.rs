@@ -37,6 +37,11 @@ pub(crate) mod label {
     pub(crate) const PAIRWISE_MASK: &str = "secagg/v1/pairwise-mask";
     pub(crate) const SELF_MASK: &str = "secagg/v1/self-mask";
     pub(crate) const BOX_KEY: &str = "secagg/v1/box-key";
+    pub(crate) const GRAPH: &str = "secagg/v1/graph";
+    pub(crate) const CREDENTIAL: &str = "secagg/v1/credential";
+    pub(crate) const ADVERT_SIGNATURE: &str = "secagg/v1/advert-signature";
+    pub(crate) const SURVIVORS_SIGNATURE: &str = "secagg/v1/survivors-signature";
+    pub(crate) const REQUEST_SIGNATURE: &str = "secagg/v1/request-signature";
 }
 
 /// Bytes that the seal adds to a plaintext.

@@ -5,6 +5,7 @@
 //! the caller, who has the clock, how far the phase is. `close` moves on, or aborts.
 
 mod adverts;
+mod consistency;
 mod masked;
 mod recovery;
 mod shares;
@@ -17,12 +18,16 @@ use alloc::{
 use core::fmt;
 
 pub use self::{
-    adverts::CollectAdverts, masked::CollectMasked, shares::CollectShares, unmask::CollectUnmask,
+    adverts::CollectAdverts,
+    consistency::CollectSignatures,
+    masked::{AfterMasked, CollectMasked},
+    shares::CollectShares,
+    unmask::CollectUnmask,
 };
 use crate::{
     graph::Graph,
     id::ClientId,
-    message::Roster,
+    message::{AdvertError, Roster},
     session::{RoundId, Session},
     vector::Vector,
 };
@@ -37,6 +42,8 @@ pub enum Phase {
     ShareKeys,
     /// Clients upload their masked vectors.
     MaskedInput,
+    /// Clients sign the survivor set, where the server is not trusted.
+    ConsistencyCheck,
     /// Clients reveal shares.
     Unmask,
 }
@@ -47,6 +54,7 @@ impl fmt::Display for Phase {
             Self::AdvertiseKeys => "advertise-keys",
             Self::ShareKeys => "share-keys",
             Self::MaskedInput => "masked-input",
+            Self::ConsistencyCheck => "consistency-check",
             Self::Unmask => "unmask",
         })
     }
@@ -96,6 +104,10 @@ pub enum RejectionReason {
         /// The client that the advert names.
         claimed: ClientId,
     },
+    /// The advert is not to be believed.
+    Advert(AdvertError),
+    /// The signature is not one of this client on the survivor set of this round.
+    WrongSignature,
     /// The roster is full.
     CohortFull {
         /// The largest cohort.
@@ -123,6 +135,10 @@ impl fmt::Display for Rejection {
             RejectionReason::Duplicate => f.write_str("its message was accepted before"),
             RejectionReason::ForeignAdvert { claimed } => {
                 write!(f, "the advert is that of client {claimed}")
+            }
+            RejectionReason::Advert(error) => write!(f, "{error}"),
+            RejectionReason::WrongSignature => {
+                f.write_str("its signature is not one on the survivor set of this round")
             }
             RejectionReason::CohortFull { max } => write!(f, "the cohort of {max} is full"),
             RejectionReason::WrongCount { expected, found } => {
@@ -158,6 +174,13 @@ pub enum Abort {
         min: u32,
         /// The largest threshold: the number of neighbours.
         max: u32,
+    },
+    /// The session's kind of graph has no graph of this degree over the cohort.
+    Degree {
+        /// The degree asked for.
+        degree: u32,
+        /// The clients in the roster.
+        cohort: usize,
     },
     /// Too few shares of a client's seed were revealed.
     TooFewShares {
@@ -198,6 +221,10 @@ impl fmt::Display for Abort {
             } => {
                 write!(f, "threshold {threshold} is not within {min} to {max}")
             }
+            Self::Degree { degree, cohort } => write!(
+                f,
+                "a degree of {degree} over {cohort} clients is not one of the session's graphs"
+            ),
             Self::TooFewShares {
                 owner,
                 have,
@@ -222,6 +249,7 @@ impl core::error::Error for Abort {}
 #[derive(Debug)]
 struct Common {
     session: Session,
+    /// With the adverts of all clients.
     roster: Roster,
     graph: Graph,
     round: RoundId,
@@ -230,7 +258,7 @@ struct Common {
 
 impl Common {
     fn cohort(&self) -> usize {
-        self.roster.adverts.len()
+        self.roster.entries.len()
     }
 
     fn threshold(&self) -> usize {
@@ -239,16 +267,16 @@ impl Common {
 
     fn rank(&self, client: ClientId) -> Option<usize> {
         self.roster
-            .adverts
-            .binary_search_by_key(&client, crate::message::Advert::id)
+            .entries
+            .binary_search_by_key(&client, |entry| entry.id)
             .ok()
     }
 
     fn id(&self, rank: usize) -> ClientId {
         self.roster
-            .adverts
+            .entries
             .get(rank)
-            .map(crate::message::Advert::id)
+            .map(|entry| entry.id)
             .expect("ranks are in the roster")
     }
 
@@ -312,11 +340,10 @@ fn prune<V>(members: &mut BTreeMap<usize, V>, graph: &Graph, threshold: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::GraphKind;
 
     #[test]
     fn clients_with_too_few_neighbours_are_removed() {
-        let graph = Graph::new(GraphKind::Complete, 5);
+        let graph = Graph::new(5, 4, &[0; 32]);
         let left = |threshold| {
             let mut members = BTreeMap::from([(0, ()), (2, ()), (4, ())]);
             prune(&mut members, &graph, threshold);

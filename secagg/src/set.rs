@@ -58,6 +58,11 @@ impl Set {
         (0..self.len).filter(|position| self.contains(*position))
     }
 
+    /// The encoding: see [`encode`](Self::encode).
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bits
+    }
+
     /// One bit a position from the lowest up, zeros to a whole byte.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.bits);

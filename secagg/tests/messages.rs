@@ -8,18 +8,20 @@
 
 mod common;
 
-use common::{Receive, id, session};
+use std::sync::LazyLock;
+
+use common::{Receive, id, session, session_of};
 use proptest::prelude::*;
 use secagg::{
-    Advert, DecodeError, Delivery, MaskedInput, Parameters, Policy, Roster, Session, ShareKeys,
-    Survivors, UnmaskShares, server::CollectAdverts,
+    Advert, ConsistencyCheck, DecodeError, Delivery, GraphKind, MaskedInput, Parameters, Roster,
+    Session, ShareKeys, Signatures, Survivors, ThreatModel, UnmaskShares, server::AfterMasked,
 };
 
 type Reencode = fn(&[u8], &Session) -> Result<Vec<u8>, DecodeError>;
 type MaxLen = fn(&Session) -> usize;
 
 /// Decode and encode again, and the cap, of every message.
-const DECODERS: [(&str, Reencode, MaxLen); 7] = [
+const DECODERS: [(&str, Reencode, MaxLen); 9] = [
     (
         "Advert",
         |b, s| Ok(Advert::decode(b, s)?.encode(s)),
@@ -55,25 +57,47 @@ const DECODERS: [(&str, Reencode, MaxLen); 7] = [
         |b, s| Ok(UnmaskShares::decode(b, s)?.encode(s)),
         UnmaskShares::max_encoded_len,
     ),
+    (
+        "ConsistencyCheck",
+        |b, s| Ok(ConsistencyCheck::decode(b, s)?.encode(s)),
+        ConsistencyCheck::max_encoded_len,
+    ),
+    (
+        "Signatures",
+        |b, s| Ok(Signatures::decode(b, s)?.encode(s)),
+        Signatures::max_encoded_len,
+    ),
 ];
 
-/// One message of each kind, from a round with a dropout, in the order of `DECODERS`.
-fn samples(session: &Session) -> [Vec<u8>; 7] {
-    let policy = Policy::default();
-    let mut server = CollectAdverts::new(session.clone());
+/// Both threat models and both graphs.
+fn sessions() -> [Session; 2] {
+    [
+        session(6, 1),
+        session_of(ThreatModel::Malicious, GraphKind::Sparse, 6, 1),
+    ]
+}
+
+/// One message of each kind that the session has, from a round with a dropout, each with its
+/// place in `DECODERS`.
+fn samples(session: &Session) -> Vec<(usize, Vec<u8>)> {
+    let mut server = common::open(session);
     let mut states = Vec::new();
     let mut first_advert = Vec::new();
-    for client in 0..5 {
-        let (state, advert) = common::start(session, client, policy);
+    for client in 0..6 {
+        let (state, advert) = common::start(session, client, common::LENIENT);
         server.take(session, client, &advert).unwrap();
         states.push(state);
         first_advert = advert;
     }
-    let mut server = server.close(2).unwrap();
-    let roster = server.roster_for(id(0)).unwrap().encode(session);
-    let mut shares = Vec::new();
+    let degree = match session.parameters().graph() {
+        GraphKind::Complete => 5,
+        _ => 4,
+    };
+    let mut server = server.close(degree, 4).unwrap();
+    let (mut roster, mut shares) = (Vec::new(), Vec::new());
     let mut waiting = Vec::new();
     for (client, state) in states.into_iter().enumerate() {
+        roster = server.roster_for(id(client)).unwrap().encode(session);
         let (state, bytes) = common::share(session, client, state, &roster).unwrap();
         server.take(session, client, &bytes).unwrap();
         waiting.push(state);
@@ -81,31 +105,55 @@ fn samples(session: &Session) -> [Vec<u8>; 7] {
     }
     let mut server = server.close().unwrap();
     let (mut delivery, mut masked, mut uploaded) = (Vec::new(), Vec::new(), Vec::new());
-    for (client, state) in waiting.into_iter().enumerate().take(4) {
+    for (client, state) in waiting.into_iter().enumerate() {
         delivery = server.delivery_for(id(client)).unwrap().encode(session);
         let (state, bytes) = common::upload(session, client, state, &delivery).unwrap();
         server.take(session, client, &bytes).unwrap();
         uploaded.push(state);
         masked = bytes;
     }
-    let server = server.close().unwrap();
-    let survivors = server.survivors().encode(session);
-    let unmask = common::reveal(session, uploaded.remove(0), &survivors).unwrap();
-    [
-        first_advert,
-        roster,
-        shares,
-        delivery,
-        masked,
-        survivors,
-        unmask,
-    ]
+    let mut samples = vec![first_advert, roster, shares, delivery, masked];
+    match server.close().unwrap() {
+        AfterMasked::Unmask(server) => {
+            let survivors = server.survivors().encode(session);
+            let unmask = common::reveal(session, uploaded.remove(0), &survivors).unwrap();
+            samples.extend([survivors, unmask]);
+        }
+        AfterMasked::Check(mut server) => {
+            let survivors = server.survivors().encode(session);
+            let (mut states, mut checks) = (Vec::new(), Vec::new());
+            for (client, state) in uploaded.into_iter().enumerate() {
+                let (state, check) = common::sign(session, state, &survivors).unwrap();
+                server.take(session, client, &check).unwrap();
+                states.push(state);
+                checks.push(check);
+            }
+            let server = server.close().unwrap();
+            let signatures = server.signatures_for(id(0)).unwrap().encode(session);
+            let unmask = common::reveal_signed(session, states.remove(0), &signatures).unwrap();
+            samples.extend([survivors, unmask, checks.remove(0), signatures]);
+        }
+    }
+    samples.into_iter().enumerate().collect()
+}
+
+type Sample = (Session, Vec<u8>, (&'static str, Reencode, MaxLen));
+
+/// Every message of every kind of session, with the session and its decoder.
+fn all() -> Vec<Sample> {
+    static ALL: LazyLock<Vec<Sample>> = LazyLock::new(|| {
+        let of = |session: Session| {
+            let samples = samples(&session).into_iter();
+            samples.map(move |(place, sample)| (session.clone(), sample, DECODERS[place]))
+        };
+        sessions().into_iter().flat_map(of).collect()
+    });
+    ALL.clone()
 }
 
 #[test]
 fn decoding_and_encoding_are_inverse_and_caps_hold() {
-    let session = session(6, 1);
-    for ((name, reencode, max), sample) in DECODERS.into_iter().zip(samples(&session)) {
+    for (session, sample, (name, reencode, max)) in all() {
         assert_eq!(
             reencode(&sample, &session).as_deref(),
             Ok(&*sample),
@@ -117,8 +165,7 @@ fn decoding_and_encoding_are_inverse_and_caps_hold() {
 
 #[test]
 fn every_truncation_and_every_addition_is_refused() {
-    let session = session(6, 1);
-    for ((name, reencode, _), sample) in DECODERS.into_iter().zip(samples(&session)) {
+    for (session, sample, (name, reencode, _)) in all() {
         for len in 0..sample.len() {
             let error = reencode(&sample[..len], &session).unwrap_err();
             assert!(
@@ -135,8 +182,7 @@ fn every_truncation_and_every_addition_is_refused() {
 
 #[test]
 fn versions_and_kinds_are_checked() {
-    let session = session(6, 1);
-    for ((name, reencode, _), sample) in DECODERS.into_iter().zip(samples(&session)) {
+    for (session, sample, (name, reencode, _)) in all() {
         let mut version = sample.clone();
         version[0] = 2;
         let error = reencode(&version, &session).unwrap_err();
@@ -164,7 +210,7 @@ fn versions_and_kinds_are_checked() {
 #[test]
 fn padding_of_a_masked_segment_must_be_zero() {
     let session = session(6, 1);
-    let masked = samples(&session)[4].clone();
+    let masked = samples(&session)[4].1.clone();
     // `update` fills its bytes; `words` has 7 · 31 = 217 bits in 28 bytes.
     let last = 18 + 1_500 + 27;
     for bit in 0..8 {
@@ -185,17 +231,20 @@ fn padding_of_a_masked_segment_must_be_zero() {
 /// A count that the rest of the message would have to be allocated for is checked first.
 #[test]
 fn huge_counts_are_refused_before_anything_is_allocated() {
-    let session = session(6, 1);
+    let session = session_of(ThreatModel::Malicious, GraphKind::Sparse, 6, 1);
     let samples = samples(&session);
     // Where the count stands in each message that has one.
     for (message, at, what, min, max) in [
-        (1, 22, "cohort", 3, 6),
+        (1, 18, "degree", 2, 5),
+        (1, 22, "threshold", 2, 6),
+        (1, 26, "cohort", 3, 6),
         (2, 18, "number of boxes", 0, 5),
         (3, 18, "number of neighbours", 0, 5),
         (5, 18, "cohort", 3, 6),
         (6, 18, "number of shares", 0, 5),
+        (8, 18, "number of neighbours", 0, 5),
     ] {
-        let mut sample = samples[message].clone();
+        let mut sample = samples[message].1.clone();
         sample[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
         let (name, reencode, _) = DECODERS[message];
         let error = reencode(&sample, &session).unwrap_err();
@@ -220,8 +269,8 @@ fn parameters_round_trip_and_unknown_choices_are_named() {
     assert_eq!(&Parameters::decode(&bytes).unwrap(), session.parameters());
     for (at, what, max) in [
         (0, "suite", 1),
-        (1, "threat model", 1),
-        (2, "graph kind", 1),
+        (1, "threat model", 2),
+        (2, "graph kind", 2),
     ] {
         let mut bytes = bytes.clone();
         bytes[at] = 9;
@@ -252,8 +301,7 @@ proptest! {
     fn changed_bytes_are_refused_or_canonical(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
-        let session = session(6, 1);
-        for ((name, reencode, _), mut sample) in DECODERS.into_iter().zip(samples(&session)) {
+        for (session, mut sample, (name, reencode, _)) in all() {
             for (at, byte) in &changes {
                 let at = at.index(sample.len());
                 sample[at] = *byte;
@@ -265,15 +313,16 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(bytes: Vec<u8>, kind in 1_u8..8) {
-        let session = session(6, 1);
-        let mut framed = vec![1, kind];
-        framed.extend_from_slice(&session.id().as_bytes()[..16]);
-        framed.extend_from_slice(&bytes);
-        for (name, reencode, _) in DECODERS {
-            for bytes in [&bytes, &framed] {
-                if let Ok(again) = reencode(bytes, &session) {
-                    prop_assert_eq!(&again, bytes, "{}", name);
+    fn arbitrary_bytes_never_panic(bytes: Vec<u8>, kind in 1_u8..10) {
+        for session in sessions() {
+            let mut framed = vec![1, kind];
+            framed.extend_from_slice(&session.id().as_bytes()[..16]);
+            framed.extend_from_slice(&bytes);
+            for (name, reencode, _) in DECODERS {
+                for bytes in [&bytes, &framed] {
+                    if let Ok(again) = reencode(bytes, &session) {
+                        prop_assert_eq!(&again, bytes, "{}", name);
+                    }
                 }
             }
         }

@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 
 use common::session;
 use secagg::{
-    ClientId, GraphKind, InputError, Layout, Parameters, ParametersError, Policy, Segment,
-    ThreatModel, Vector, choose_threshold, client::AwaitRoster,
+    GraphKind, InputError, Layout, Parameters, ParametersError, Segment, ThreatModel, Vector,
+    choose_threshold, client::AwaitRoster,
 };
 
 fn parameters(cohort: RangeInclusive<u32>, bits: u8) -> Result<Parameters, ParametersError> {
@@ -17,11 +17,16 @@ fn parameters(cohort: RangeInclusive<u32>, bits: u8) -> Result<Parameters, Param
     Parameters::new(ThreatModel::HonestButCurious, graph, cohort, layout)
 }
 
+fn cohort(min: u32, max: u32) -> ParametersError {
+    let largest = 65_536;
+    ParametersError::Cohort { min, max, largest }
+}
+
 #[test]
 fn cohorts_are_in_order_and_within_bounds() {
     for (min, max) in [(2, 10), (3, 65_537), (9, 8)] {
         let refused = parameters(min..=max, 32);
-        assert_eq!(refused, Err(ParametersError::Cohort { min, max }));
+        assert_eq!(refused, Err(cohort(min, max)));
     }
     assert!(parameters(3..=3, 32).is_ok());
     assert!(parameters(65_536..=65_536, 32).is_ok());
@@ -97,18 +102,7 @@ fn the_threshold_is_above_the_corrupt_and_below_the_survivors() {
         let refused = choose_threshold(cohort, max_corrupt, max_dropped);
         assert_eq!(refused, Err(expected));
     }
-    let (min, max) = (2, 2);
-    assert_eq!(
-        choose_threshold(2, 0, 0),
-        Err(ParametersError::Cohort { min, max })
-    );
-    for (max_corrupt, floor) in [(0, 2), (1, 2), (2, 3), (u32::MAX, u32::MAX)] {
-        let policy = Policy {
-            max_corrupt,
-            ..Policy::default()
-        };
-        assert_eq!(policy.min_threshold(), floor);
-    }
+    assert_eq!(choose_threshold(2, 0, 0), Err(cohort(2, 2)));
 }
 
 /// The sum over the largest cohort must not wrap around; and the private element that would is
@@ -161,8 +155,9 @@ fn inputs_of_another_shape_are_refused() {
 fn states_and_vectors_print_no_contents() {
     let session = session(6, 0);
     let mut rng = common::coins(0, 0);
-    let id = ClientId::from_identity_key(&[0; 32]);
-    let (state, _) = AwaitRoster::start(session.clone(), id, Policy::default(), &mut rng);
+    let member = common::member(0);
+    let (state, _) =
+        AwaitRoster::start(session.clone(), member, common::LENIENT, &mut rng).unwrap();
     assert_eq!(format!("{state:?}"), "AwaitRoster { .. }");
     let printed = format!("{:?}", common::input(&session, 0));
     assert!(printed.starts_with("Vector { layout: "), "{printed}");

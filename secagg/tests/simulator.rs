@@ -11,19 +11,22 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Receive, elements, id, plain_sum, session};
+use common::{Receive, elements, id, plain_sum, session, session_of};
 use proptest::{prelude::*, sample::select};
 use secagg::{
-    ClientId, Policy, Session,
-    server::{Abort, CollectAdverts, Outcome, Phase, Rejection, RejectionReason},
+    ClientId, GraphKind, Policy, Session, ThreatModel,
+    server::{Abort, AfterMasked, CollectAdverts, Outcome, Phase, Rejection, RejectionReason},
 };
 
-const PHASES: [Phase; 4] = [
-    Phase::AdvertiseKeys,
-    Phase::ShareKeys,
-    Phase::MaskedInput,
-    Phase::Unmask,
-];
+/// The phases of a session, in their order.
+fn phases(session: &Session) -> Vec<Phase> {
+    let mut phases = vec![Phase::AdvertiseKeys, Phase::ShareKeys, Phase::MaskedInput];
+    if session.parameters().threat_model() == ThreatModel::Malicious {
+        phases.push(Phase::ConsistencyCheck);
+    }
+    phases.push(Phase::Unmask);
+    phases
+}
 
 /// The last thing that a client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +35,7 @@ enum Last {
     Advert,
     Shares,
     Upload,
+    Sign,
     Reveal,
 }
 
@@ -67,6 +71,7 @@ impl Script {
             Phase::AdvertiseKeys => Last::Advert,
             Phase::ShareKeys => Last::Shares,
             Phase::MaskedInput => Last::Upload,
+            Phase::ConsistencyCheck => Last::Sign,
             _ => Last::Reveal,
         };
         // A late client is out from that phase on.
@@ -80,6 +85,7 @@ impl Script {
             (Last::Advert, Phase::AdvertiseKeys)
                 | (Last::Shares, Phase::ShareKeys)
                 | (Last::Upload, Phase::MaskedInput)
+                | (Last::Sign, Phase::ConsistencyCheck)
                 | (Last::Reveal, Phase::Unmask)
         )
     }
@@ -87,7 +93,7 @@ impl Script {
     /// Whether the message of this phase counts in the end.
     fn counts(&self, phase: Phase) -> bool {
         // A vector that was added and shares that were revealed stay, whoever is gone.
-        let undone = matches!(phase, Phase::AdvertiseKeys | Phase::ShareKeys);
+        let undone = !matches!(phase, Phase::MaskedInput | Phase::Unmask);
         let gone_before_close = self.dropped_at_once && self.ends_with(phase) && undone;
         self.sends(phase) && !gone_before_close
     }
@@ -165,11 +171,16 @@ fn deliver<S: Receive>(
 }
 
 /// Runs a round; every message travels as bytes.
-fn run(session: &Session, scripts: &[Script], threshold: u32) -> Result<Outcome, Abort> {
+fn run(
+    session: &Session,
+    scripts: &[Script],
+    degree: Option<u32>,
+    threshold: u32,
+) -> Result<Outcome, Abort> {
+    // Thresholds below the honest overlap are refused by clients; here the server is honest.
     let policy = Policy {
-        max_corrupt: 1,
-        min_cohort: 3,
-        min_survivors: 3,
+        max_corrupt: 0,
+        ..common::LENIENT
     };
     let mut states = BTreeMap::new();
     let mut messages = BTreeMap::new();
@@ -180,7 +191,7 @@ fn run(session: &Session, scripts: &[Script], threshold: u32) -> Result<Outcome,
             messages.insert(client, advert);
         }
     }
-    let mut server = CollectAdverts::new(session.clone());
+    let mut server = common::open(session);
     deliver(
         &mut server,
         session,
@@ -189,7 +200,10 @@ fn run(session: &Session, scripts: &[Script], threshold: u32) -> Result<Outcome,
         &messages,
         CollectAdverts::drop_client,
     );
-    let mut server = server.close(threshold)?;
+    let complete = u32::try_from(server.tally().have)
+        .unwrap()
+        .saturating_sub(1);
+    let mut server = server.close(degree.unwrap_or(complete), threshold)?;
 
     let (mut waiting, mut messages) = (BTreeMap::new(), BTreeMap::new());
     for (client, state) in states {
@@ -229,14 +243,42 @@ fn run(session: &Session, scripts: &[Script], threshold: u32) -> Result<Outcome,
         &messages,
         |s, c| s.drop_client(c),
     );
-    let mut server = server.close()?;
-
-    let survivors = server.survivors().encode(session);
+    let survivors;
+    let (mut server, signed) = match server.close()? {
+        AfterMasked::Unmask(server) => {
+            survivors = server.survivors().encode(session);
+            (server, None)
+        }
+        AfterMasked::Check(mut server) => {
+            survivors = server.survivors().encode(session);
+            let members: BTreeSet<ClientId> = server.clients().into_iter().collect();
+            let (mut signed, mut messages) = (BTreeMap::new(), BTreeMap::new());
+            for (client, state) in std::mem::take(&mut uploaded) {
+                if members.contains(&id(client)) {
+                    let (state, check) = common::sign(session, state, &survivors).unwrap();
+                    signed.insert(client, state);
+                    messages.insert(client, check);
+                }
+            }
+            let phase = Phase::ConsistencyCheck;
+            deliver(&mut server, session, scripts, phase, &messages, |s, c| {
+                s.drop_client(c);
+            });
+            (server.close()?, Some(signed))
+        }
+    };
     let members: BTreeSet<ClientId> = server.clients().into_iter().collect();
     let mut messages = BTreeMap::new();
     for (client, state) in uploaded {
         if members.contains(&id(client)) {
             messages.insert(client, common::reveal(session, state, &survivors).unwrap());
+        }
+    }
+    for (client, state) in signed.into_iter().flatten() {
+        if let Some(signatures) = server.signatures_for(id(client)) {
+            let signatures = signatures.encode(session);
+            let shares = common::reveal_signed(session, state, &signatures).unwrap();
+            messages.insert(client, shares);
         }
     }
     deliver(
@@ -251,7 +293,7 @@ fn run(session: &Session, scripts: &[Script], threshold: u32) -> Result<Outcome,
 }
 
 /// What must come out, from the scripts alone.
-fn expected(scripts: &[Script], threshold: u32) -> Result<Vec<usize>, Abort> {
+fn expected(session: &Session, scripts: &[Script], threshold: u32) -> Result<Vec<usize>, Abort> {
     let needed = threshold as usize + 1;
     let counting = |phase, among: &[usize]| -> Vec<usize> {
         among
@@ -283,16 +325,29 @@ fn expected(scripts: &[Script], threshold: u32) -> Result<Vec<usize>, Abort> {
     check(Phase::ShareKeys, &sharers, needed)?;
     let survivors = counting(Phase::MaskedInput, &sharers);
     check(Phase::MaskedInput, &survivors, needed)?;
-    check(Phase::Unmask, &counting(Phase::Unmask, &survivors), needed)?;
+    let mut signers = survivors.clone();
+    if phases(session).contains(&Phase::ConsistencyCheck) {
+        signers = counting(Phase::ConsistencyCheck, &survivors);
+        check(Phase::ConsistencyCheck, &signers, needed)?;
+    }
+    check(Phase::Unmask, &counting(Phase::Unmask, &signers), needed)?;
     Ok(survivors)
 }
 
 fn check(scripts: &[Script], threshold: u32, salt: u8) {
-    let session = session(u32::try_from(scripts.len()).unwrap().max(3), salt);
-    let result = run(&session, scripts, threshold);
-    match (result, expected(scripts, threshold)) {
+    for model in [ThreatModel::HonestButCurious, ThreatModel::Malicious] {
+        let max = u32::try_from(scripts.len()).unwrap().max(3);
+        let session = session_of(model, GraphKind::Complete, max, salt);
+        check_in(&session, scripts, threshold);
+    }
+}
+
+fn check_in(session: &Session, scripts: &[Script], threshold: u32) {
+    let threshold = honest_overlap(session, scripts, threshold);
+    let result = run(session, scripts, None, threshold);
+    match (result, expected(session, scripts, threshold)) {
         (Ok(outcome), Ok(survivors)) => {
-            assert_eq!(elements(&outcome.sum), plain_sum(&session, &survivors));
+            assert_eq!(elements(&outcome.sum), plain_sum(session, &survivors));
             let mut ids: Vec<ClientId> = survivors.iter().map(|client| id(*client)).collect();
             ids.sort();
             assert_eq!(outcome.contributors, ids);
@@ -302,7 +357,9 @@ fn check(scripts: &[Script], threshold: u32, salt: u8) {
                 // Of a client that never said anything the server knows nothing.
                 .filter(|(_, script)| script.last != Last::Nothing)
                 .filter_map(|(who, script)| {
-                    let phase = PHASES.into_iter().find(|phase| !script.counts(*phase))?;
+                    let phase = phases(session)
+                        .into_iter()
+                        .find(|phase| !script.counts(*phase))?;
                     Some((id(who), phase))
                 })
                 .collect();
@@ -318,6 +375,26 @@ fn check(scripts: &[Script], threshold: u32, salt: u8) {
     }
 }
 
+/// Every phase, of either threat model.
+const ALL: [Phase; 5] = [
+    Phase::AdvertiseKeys,
+    Phase::ShareKeys,
+    Phase::MaskedInput,
+    Phase::ConsistencyCheck,
+    Phase::Unmask,
+];
+
+/// Clients refuse a threshold without honest overlap: against a malicious server it is raised.
+fn honest_overlap(session: &Session, scripts: &[Script], threshold: u32) -> u32 {
+    let roster = scripts
+        .iter()
+        .filter(|script| script.counts(Phase::AdvertiseKeys));
+    match session.parameters().threat_model() {
+        ThreatModel::HonestButCurious => threshold,
+        _ => threshold.max(u32::try_from(roster.count()).unwrap().div_ceil(2)),
+    }
+}
+
 fn scripts() -> impl Strategy<Value = Script> {
     // Most clients are faithful, so that most rounds get far.
     let last = prop_oneof![
@@ -325,10 +402,11 @@ fn scripts() -> impl Strategy<Value = Script> {
         1 => Just(Last::Advert),
         2 => Just(Last::Shares),
         2 => Just(Last::Upload),
+        1 => Just(Last::Sign),
         10 => Just(Last::Reveal),
     ];
-    let late = prop_oneof![8 => Just(None), 1 => select(PHASES.to_vec()).prop_map(Some)];
-    let duplicates = prop_oneof![2 => Just(None), 1 => select(PHASES.to_vec()).prop_map(Some)];
+    let late = prop_oneof![8 => Just(None), 1 => select(ALL.to_vec()).prop_map(Some)];
+    let duplicates = prop_oneof![2 => Just(None), 1 => select(ALL.to_vec()).prop_map(Some)];
     (last, any::<bool>(), duplicates, late, any::<u64>()).prop_map(
         |(last, dropped_at_once, duplicates, late, order)| Script {
             last,
@@ -342,7 +420,7 @@ fn scripts() -> impl Strategy<Value = Script> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_round_gives_the_plain_sum_or_the_named_abort(
@@ -384,7 +462,12 @@ fn dropouts_down_to_the_threshold_and_one_below() {
                         }
                     })
                     .collect();
-                assert_eq!(expected(&scripts, 5).is_ok(), survives, "{last:?} {lost}");
+                let session = session(10, 3);
+                assert_eq!(
+                    expected(&session, &scripts, 5).is_ok(),
+                    survives,
+                    "{last:?} {lost}"
+                );
                 check(&scripts, 5, 3);
             }
         }

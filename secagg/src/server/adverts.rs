@@ -2,32 +2,39 @@
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     vec::Vec,
 };
+use core::fmt;
 
 use super::{Abort, CollectShares, Common, Phase, Rejection, RejectionReason, Tally};
 use crate::{
     codec::to_u32,
-    graph::Graph,
+    graph::{self, Graph},
     id::ClientId,
-    message::{Advert, Roster},
+    identity::Trust,
+    message::{Advert, Entry, Roster},
+    params::ThreatModel,
     session::{RoundId, Session},
 };
 
 /// Collects adverts until the caller fixes the roster.
-#[derive(Debug)]
 pub struct CollectAdverts {
     session: Session,
+    trust: Option<Arc<dyn Trust>>,
     adverts: BTreeMap<ClientId, Advert>,
     dropped: BTreeSet<ClientId>,
 }
 
 impl CollectAdverts {
-    /// Opens a round.
+    /// Opens a round. Where clients do not trust the server, `trust` says whose credentials they
+    /// believe: one client with a credential that the others refuse would end the round for all
+    /// of its neighbours. `None` leaves the check to the clients.
     #[must_use]
-    pub const fn new(session: Session) -> Self {
+    pub const fn new(session: Session, trust: Option<Arc<dyn Trust>>) -> Self {
         Self {
             session,
+            trust,
             adverts: BTreeMap::new(),
             dropped: BTreeSet::new(),
         }
@@ -37,8 +44,8 @@ impl CollectAdverts {
     ///
     /// # Errors
     ///
-    /// When the advert names somebody else, the client sent one before or was dropped, or the
-    /// cohort is full.
+    /// When the advert names somebody else or is not to be believed, the client sent one before or
+    /// was dropped, or the cohort is full.
     pub fn receive(&mut self, from: ClientId, advert: Advert) -> Result<(), Rejection> {
         let reject = |reason| {
             Err(Rejection {
@@ -46,7 +53,7 @@ impl CollectAdverts {
                 reason,
             })
         };
-        // Otherwise one client could advertise keys in another's name.
+        // V-30. Otherwise one client could advertise keys in another's name.
         if advert.id() != from {
             return reject(RejectionReason::ForeignAdvert {
                 claimed: advert.id(),
@@ -61,6 +68,13 @@ impl CollectAdverts {
         let max = *self.session.parameters().cohort().end();
         if self.adverts.len() as u64 >= u64::from(max) {
             return reject(RejectionReason::CohortFull { max });
+        }
+        // V-31. Otherwise one client could end the round for all of its neighbours.
+        if let (ThreatModel::Malicious, Some(trust)) =
+            (self.session.parameters().threat_model(), &self.trust)
+            && let Err(error) = advert.verify(self.session.id(), &**trust)
+        {
+            return reject(RejectionReason::Advert(error));
         }
         self.adverts.insert(from, advert);
         Ok(())
@@ -82,12 +96,12 @@ impl CollectAdverts {
         }
     }
 
-    /// Fixes the roster, with the threshold for its actual size.
+    /// Fixes the roster, with degree and threshold for its actual size.
     ///
     /// # Errors
     ///
-    /// When too few clients have advertised or the threshold does not suit them.
-    pub fn close(self, threshold: u32) -> Result<CollectShares, Abort> {
+    /// When too few clients have advertised, or degree or threshold do not suit them.
+    pub fn close(self, degree: u32, threshold: u32) -> Result<CollectShares, Abort> {
         let Tally { have, needed, .. } = self.tally();
         if have < needed {
             return Err(Abort::TooFewClients {
@@ -96,9 +110,10 @@ impl CollectAdverts {
                 needed,
             });
         }
-        let adverts: Vec<Advert> = self.adverts.into_values().collect();
-        let graph = Graph::new(self.session.parameters().graph(), adverts.len());
-        let degree = to_u32(graph.degree());
+        if !graph::has_degree(self.session.parameters().graph(), have, degree) {
+            let cohort = have;
+            return Err(Abort::Degree { degree, cohort });
+        }
         if !(2..=degree).contains(&threshold) {
             return Err(Abort::Threshold {
                 threshold,
@@ -106,15 +121,16 @@ impl CollectAdverts {
                 max: degree,
             });
         }
-        let cohort = to_u32(adverts.len());
-        let roster = Roster { threshold, adverts };
-        let round = RoundId::new(
-            self.session.id(),
-            &roster.digest(),
-            cohort,
+        let adverts: Arc<[Advert]> = self.adverts.into_values().collect();
+        let roster = Roster {
             degree,
             threshold,
-        );
+            entries: adverts.iter().map(Entry::of).collect(),
+            adverts,
+        };
+        let digest = roster.digest();
+        let graph = Graph::new(have, degree, &digest);
+        let round = RoundId::new(self.session.id(), &digest, to_u32(have), degree, threshold);
         let lost = self
             .dropped
             .into_iter()
@@ -127,5 +143,13 @@ impl CollectAdverts {
             round,
             lost,
         }))
+    }
+}
+
+impl fmt::Debug for CollectAdverts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CollectAdverts")
+            .field("adverts", &self.adverts.len())
+            .finish_non_exhaustive()
     }
 }

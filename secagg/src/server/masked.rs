@@ -2,10 +2,11 @@
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-use super::{Abort, CollectUnmask, Common, Phase, Rejection, Tally};
+use super::{Abort, CollectSignatures, CollectUnmask, Common, Phase, Rejection, Tally};
 use crate::{
     id::ClientId,
     message::{Delivery, MaskedInput, ShareKeys},
+    params::ThreatModel,
     set::Set,
     vector::Vector,
 };
@@ -101,7 +102,7 @@ impl CollectMasked {
     /// # Errors
     ///
     /// When too few vectors were added for their seeds to be reconstructed.
-    pub fn close(self) -> Result<CollectUnmask, Abort> {
+    pub fn close(self) -> Result<AfterMasked, Abort> {
         let Self {
             mut common,
             shared,
@@ -120,6 +121,21 @@ impl CollectMasked {
         common.lose_all_but(&added, Phase::MaskedInput);
         let sharers = Set::from_positions(common.cohort(), shared.into_keys());
         let survivors = Set::from_positions(common.cohort(), added.into_keys());
-        Ok(CollectUnmask::new(common, sharers, survivors, sum))
+        let model = common.session.parameters().threat_model();
+        let unmask = CollectUnmask::new(common, sharers, survivors, sum);
+        Ok(match model {
+            ThreatModel::HonestButCurious => AfterMasked::Unmask(unmask),
+            ThreatModel::Malicious => AfterMasked::Check(CollectSignatures::new(unmask)),
+        })
     }
+}
+
+/// What follows the masked vectors.
+#[derive(Debug)]
+#[must_use]
+pub enum AfterMasked {
+    /// Clients do not trust the server: they sign the survivor set first.
+    Check(CollectSignatures),
+    /// They do: the shares are asked for.
+    Unmask(CollectUnmask),
 }

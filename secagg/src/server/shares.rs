@@ -6,6 +6,7 @@ use super::{Abort, CollectMasked, Common, Phase, Rejection, RejectionReason, Tal
 use crate::{
     id::ClientId,
     message::{Roster, ShareKeys},
+    params::GraphKind,
 };
 
 /// Has fixed the roster; collects the sealed shares.
@@ -25,8 +26,20 @@ impl CollectShares {
 
     /// The roster as this client gets it; `None` for a client that is not in it.
     #[must_use]
-    pub fn roster_for(&self, client: ClientId) -> Option<&Roster> {
-        self.common.rank(client).map(|_| &self.common.roster)
+    pub fn roster_for(&self, client: ClientId) -> Option<Roster> {
+        let own = self.common.rank(client)?;
+        let Common { roster, graph, .. } = &self.common;
+        if self.common.session.parameters().graph() == GraphKind::Complete {
+            // The same for everybody, and shared.
+            return Some(roster.clone());
+        }
+        let adverts = graph
+            .neighbours(own)
+            .filter_map(|rank| roster.adverts.get(rank));
+        Some(Roster {
+            adverts: adverts.cloned().collect(),
+            ..roster.clone()
+        })
     }
 
     /// Takes a client's sealed shares.

@@ -5,6 +5,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use super::{Abort, Common, Outcome, Phase, Rejection, RejectionReason, Tally, recovery};
 use crate::{
     id::ClientId,
+    identity::SignatureBytes,
     message::{Revealed, Survivors, UnmaskShares},
     set::Set,
     vector::Vector,
@@ -20,17 +21,25 @@ pub struct CollectUnmask {
     pub(super) survivors: Set,
     /// The holder's rank, and for each owner's rank what it revealed.
     pub(super) revealed: BTreeMap<usize, BTreeMap<usize, Revealed>>,
+    /// Shares of each owner in U2 that are still needed; owners with enough are not in it.
+    needed: BTreeMap<usize, usize>,
     pub(super) sum: Vector,
+    /// Signatures on U3 by rank, where clients do not trust the server.
+    pub(super) signed: BTreeMap<usize, SignatureBytes>,
 }
 
 impl CollectUnmask {
-    pub(super) const fn new(common: Common, sharers: Set, survivors: Set, sum: Vector) -> Self {
+    pub(super) fn new(common: Common, sharers: Set, survivors: Set, sum: Vector) -> Self {
+        let threshold = common.threshold();
+        let needed = sharers.iter().map(|owner| (owner, threshold)).collect();
         Self {
+            needed,
             common,
             sharers,
             survivors,
             revealed: BTreeMap::new(),
             sum,
+            signed: BTreeMap::new(),
         }
     }
 
@@ -42,10 +51,13 @@ impl CollectUnmask {
         }
     }
 
-    /// The clients in the survivor set, ascending: those that are asked for shares.
+    /// The clients that are asked for shares, ascending: those in the survivor set that were not
+    /// lost since.
     #[must_use]
     pub fn clients(&self) -> Vec<ClientId> {
-        self.common.ids(self.survivors.iter())
+        let mut clients = self.common.ids(self.survivors.iter());
+        clients.retain(|id| !self.common.lost.contains_key(id));
+        clients
     }
 
     /// Takes the shares that a survivor reveals.
@@ -80,6 +92,17 @@ impl CollectUnmask {
             let owner = self.common.id(*owner);
             return Err(reject(RejectionReason::WrongShare { owner }));
         }
+        for (owner, share) in &revealed {
+            if matches!(share, Revealed::Nothing) {
+                continue;
+            }
+            if let Some(left) = self.needed.get_mut(owner) {
+                *left -= 1;
+                if *left == 0 {
+                    self.needed.remove(owner);
+                }
+            }
+        }
         self.revealed.insert(holder, revealed);
         Ok(())
     }
@@ -104,11 +127,18 @@ impl CollectUnmask {
             .filter(|id| !self.common.lost.contains_key(id))
             .collect();
         // The seed of a survivor that answered is held by the others: t shares of it need t + 1
-        // answers.
+        // answers. In a sparse graph more may be needed; which ones is known when they are there.
+        let have = self.revealed.len();
+        let least = self.common.threshold() + 1;
+        let needed = if self.needed.is_empty() {
+            least
+        } else {
+            least.max(have + 1)
+        };
         Tally {
-            have: self.revealed.len(),
+            have,
             missing,
-            needed: self.common.threshold() + 1,
+            needed,
         }
     }
 
@@ -118,7 +148,7 @@ impl CollectUnmask {
     ///
     /// When too few shares were revealed, or shares do not give what their dealer committed to.
     pub fn close(self) -> Result<Outcome, Abort> {
-        let Tally { have, needed, .. } = self.tally();
+        let (have, needed) = (self.revealed.len(), self.common.threshold() + 1);
         if have < needed {
             return Err(Abort::TooFewClients {
                 phase: Phase::Unmask,

@@ -11,12 +11,19 @@
     reason = "a failed unwrap fails the test"
 )]
 
+use std::sync::Arc;
+
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use secagg::{
-    Advert, ClientId, Context, Delivery, GraphKind, Layout, MaskedInput, Parameters, Policy,
-    Roster, Segment, Session, ShareKeys, Survivors, ThreatModel, UnmaskShares, Vector,
-    client::{AwaitDelivery, AwaitRoster, AwaitSurvivors, ClientError},
-    server::{CollectAdverts, CollectMasked, CollectShares, CollectUnmask, Rejection, Tally},
+    Advert, ClientId, ConsistencyCheck, Context, Credential, Delivery, Federation, GraphKind,
+    Layout, MaskedInput, Member, Parameters, Policy, Roster, Segment, Session, ShareKeys,
+    Signatures, SigningIdentity, Survivors, ThreatModel, Trust, TrustedAuthority, UnmaskShares,
+    Vector,
+    client::{AwaitDelivery, AwaitRoster, AwaitSignatures, AwaitSurvivors, ClientError, Unmasking},
+    server::{
+        CollectAdverts, CollectMasked, CollectShares, CollectSignatures, CollectUnmask, Rejection,
+        Tally,
+    },
 };
 
 /// The layout of the tests: every way of packing, and a group that is not full.
@@ -29,14 +36,20 @@ pub fn layout() -> Layout {
     .unwrap()
 }
 
-/// A session for up to `max` clients; `salt` makes it differ from others.
+/// A session for up to `max` clients in the model in which the server is trusted, over the
+/// complete graph; `salt` makes it differ from others.
 pub fn session(max: u32, salt: u8) -> Session {
-    let parameters = Parameters::new(
+    session_of(
         ThreatModel::HonestButCurious,
         GraphKind::Complete,
-        3..=max,
-        layout(),
-    );
+        max,
+        salt,
+    )
+}
+
+/// A session of any kind.
+pub fn session_of(model: ThreatModel, graph: GraphKind, max: u32, salt: u8) -> Session {
+    let parameters = Parameters::new(model, graph, 3..=max, layout());
     let context = Context {
         round: 1,
         nonce: [salt; 32],
@@ -46,9 +59,62 @@ pub fn session(max: u32, salt: u8) -> Session {
     Session::new(parameters.unwrap(), context)
 }
 
+/// Floors of three, at most one corrupt client, and any threat model.
+pub const LENIENT: Policy = Policy {
+    threat_model: ThreatModel::HonestButCurious,
+    sparse_graph: true,
+    max_corrupt: 1,
+    // What small rings can have.
+    security_bits: 1,
+    min_cohort: 3,
+    min_survivors: 3,
+    max_bits: 64,
+    max_vector_bytes: 1 << 20,
+};
+
+/// The federation of the tests.
+pub const FEDERATION: Federation = Federation([6; 32]);
+
+/// The time of the tests.
+pub const NOW: u64 = 1_000;
+
+/// The authority that everybody trusts.
+pub fn authority() -> SigningIdentity {
+    SigningIdentity::from_seed(&[0xa0; 32])
+}
+
+/// Trust in that authority.
+pub fn trust() -> Arc<dyn Trust> {
+    Arc::new(TrustedAuthority {
+        key: authority().public(),
+        federation: FEDERATION,
+        now: NOW,
+    })
+}
+
+/// The identity of the i-th client.
+pub fn identity(client: usize) -> SigningIdentity {
+    SigningIdentity::from_seed(&[u8::try_from(client).unwrap(); 32])
+}
+
+/// The credential of the i-th client.
+pub fn credential(client: usize) -> Credential {
+    authority().issue(identity(client).public(), FEDERATION, NOW + 1)
+}
+
+/// The i-th client as a member that signs.
+pub fn member(client: usize) -> Member {
+    Member::signed(Arc::new(identity(client)), credential(client), trust()).unwrap()
+}
+
 /// The id of the i-th client.
 pub fn id(client: usize) -> ClientId {
-    ClientId::from_identity_key(&[u8::try_from(client).unwrap(); 32])
+    identity(client).client_id()
+}
+
+/// A server that has opened a round.
+pub fn open(session: &Session) -> CollectAdverts {
+    CollectAdverts::new(session.clone(), Some(trust()))
 }
 
 /// A generator with fixed coins for one client in one session.
@@ -106,7 +172,8 @@ pub fn elements(vector: &Vector) -> Vec<Vec<u64>> {
 /// A client's start, with the advert as bytes.
 pub fn start(session: &Session, client: usize, policy: Policy) -> (AwaitRoster, Vec<u8>) {
     let mut rng = coins(client, session.context().nonce[0]);
-    let (state, advert) = AwaitRoster::start(session.clone(), id(client), policy, &mut rng);
+    let (state, advert) =
+        AwaitRoster::start(session.clone(), member(client), policy, &mut rng).unwrap();
     (state, advert.encode(session))
 }
 
@@ -142,7 +209,33 @@ pub fn reveal(
     survivors: &[u8],
 ) -> Result<Vec<u8>, ClientError> {
     let survivors = Survivors::decode(survivors, session).unwrap();
-    Ok(state.receive(survivors)?.encode(session))
+    match state.receive(survivors)? {
+        Unmasking::Reveal(shares) => Ok(shares.encode(session)),
+        Unmasking::Check(..) => panic!("a client that trusts the server signs nothing"),
+    }
+}
+
+/// A client's signature on the survivor set as bytes, from the survivors' bytes.
+pub fn sign(
+    session: &Session,
+    state: AwaitSurvivors,
+    survivors: &[u8],
+) -> Result<(AwaitSignatures, Vec<u8>), ClientError> {
+    let survivors = Survivors::decode(survivors, session).unwrap();
+    match state.receive(survivors)? {
+        Unmasking::Check(state, check) => Ok((state, check.encode(session))),
+        Unmasking::Reveal(_) => panic!("a client that does not trust the server signs first"),
+    }
+}
+
+/// A client's revealed shares as bytes, from the signatures' bytes.
+pub fn reveal_signed(
+    session: &Session,
+    state: AwaitSignatures,
+    signatures: &[u8],
+) -> Result<Vec<u8>, ClientError> {
+    let signatures = Signatures::decode(signatures, session).unwrap();
+    Ok(state.receive(signatures)?.encode(session))
 }
 
 /// Server phases that take a client's bytes.
@@ -180,6 +273,16 @@ impl Receive for CollectMasked {
             id(from),
             &MaskedInput::from_vec(bytes.to_vec(), session).unwrap(),
         )
+    }
+
+    fn progress(&self) -> Tally {
+        self.tally()
+    }
+}
+
+impl Receive for CollectSignatures {
+    fn take(&mut self, session: &Session, from: usize, bytes: &[u8]) -> Result<(), Rejection> {
+        self.receive(id(from), &ConsistencyCheck::decode(bytes, session).unwrap())
     }
 
     fn progress(&self) -> Tally {

@@ -21,6 +21,7 @@ const POLICY: Policy = Policy {
     ..common::LENIENT
 };
 const CLIENTS: usize = 6;
+const DEGREE: u32 = 5;
 const THRESHOLD: u32 = 3;
 const HEADER: usize = 18;
 
@@ -37,7 +38,7 @@ fn advertised_under(session: &Session, policy: Policy) -> (CollectShares, Vec<Aw
             state
         })
         .collect();
-    (server.close(CLIENTS as u32 - 1, THRESHOLD).unwrap(), states)
+    (server.close(DEGREE, THRESHOLD).unwrap(), states)
 }
 
 fn shared(session: &Session) -> (CollectMasked, Vec<AwaitDelivery>) {

@@ -100,9 +100,11 @@ extern crate std;
 pub mod client;
 pub mod server;
 
+mod chooser;
 mod codec;
 mod field;
 mod graph;
+mod hypergeometric;
 mod id;
 #[cfg(test)]
 mod known_answers;
@@ -118,6 +120,10 @@ mod vector;
 mod words;
 
 pub use self::{
+    chooser::{
+        Assumptions, Bound, Choice, ChooserError, MAX_SPARSE_COHORT, log2_disconnected,
+        min_threshold, security_bits,
+    },
     codec::DecodeError,
     id::ClientId,
     message::{Advert, Delivery, MaskedInput, Roster, ShareKeys, Survivors, UnmaskShares},

@@ -89,7 +89,8 @@
 //! - A client can add any vector within the ring: the sum of honest inputs is protected from being
 //!   read, not from being spoilt.
 //! - The caller authenticates clients: the id given to `receive` must be that of the channel.
-//! - Wrong shares abort the round; they are not corrected.
+//! - Wrong shares are corrected as long as at most half of those beyond the threshold are wrong;
+//!   more abort the round.
 #![no_std]
 #![warn(clippy::indexing_slicing)]
 
@@ -102,6 +103,7 @@ pub mod server;
 
 mod chooser;
 mod codec;
+mod decoding;
 mod field;
 mod graph;
 mod hypergeometric;

@@ -37,6 +37,7 @@ pub(crate) mod label {
     pub(crate) const PAIRWISE_MASK: &str = "secagg/v1/pairwise-mask";
     pub(crate) const SELF_MASK: &str = "secagg/v1/self-mask";
     pub(crate) const BOX_KEY: &str = "secagg/v1/box-key";
+    pub(crate) const SHARE_WEIGHTS: &str = "secagg/v1/share-weights";
 }
 
 /// Bytes that the seal adds to a plaintext.

@@ -152,7 +152,7 @@ def share(coefficients, coordinate):
 
 
 # Three clients whose seeds are repeated bytes.
-parameters = bytes([1, 1, 1, 80, 20]) + le(3, 4) + le(4, 4) + le(1, 4)
+parameters = bytes([1, 1, 1, 40, 20]) + le(3, 4) + le(4, 4) + le(1, 4)
 parameters += le(5, 4) + b"words" + le(7, 4) + bytes([20])
 session = H("session-id", parameters, le(7, 8), bytes([1] * 32), bytes([2] * 32), bytes([3] * 32))
 

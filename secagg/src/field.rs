@@ -61,6 +61,12 @@ pub(crate) fn multiply(a: &Lanes, b: &Lanes) -> Lanes {
     product
 }
 
+/// The product of two elements.
+pub(crate) fn product(a: u16, b: u16) -> u16 {
+    let step = |product, bit| double(product) ^ (a & 0_u16.wrapping_sub((b >> bit) & 1));
+    (0..u16::BITS).rev().fold(0, step)
+}
+
 /// Inverts lane by lane: a^(2^16 − 2). The inverse of zero is given as zero.
 pub(crate) fn invert(a: &Lanes) -> Lanes {
     // 2^16 − 2 = 2 + 4 + … + 2^15.
@@ -117,6 +123,7 @@ mod tests {
             let product = multiply(&a, &b);
             for lane in 0..LANES {
                 prop_assert_eq!(product[lane], reference(a[lane], b[lane]));
+                prop_assert_eq!(super::product(a[lane], b[lane]), product[lane]);
             }
             let scaled = scale(&a, b[0]);
             for lane in 0..LANES {

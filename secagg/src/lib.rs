@@ -118,6 +118,8 @@
 //! - One malicious model that is shown to everybody can make a sum reveal one client's examples.
 //! - Credentials are stable pseudonyms: server and neighbours can link a client's participation.
 //! - The caller authenticates clients: the id given to `receive` must be that of the channel.
+//! - Wrong shares are corrected as long as at most half of those beyond the threshold are wrong;
+//!   more abort the round.
 #![no_std]
 #![warn(clippy::indexing_slicing)]
 
@@ -130,8 +132,10 @@ pub mod server;
 
 mod chooser;
 mod codec;
+mod decoding;
 mod field;
 mod graph;
+mod hypergeometric;
 mod id;
 mod identity;
 #[cfg(test)]
@@ -149,6 +153,9 @@ mod vector;
 mod words;
 
 pub use self::{
+    chooser::{
+        Assumptions, Bound, Choice, ChooserError, log2_disconnected, min_threshold, security_bits,
+    },
     codec::DecodeError,
     id::ClientId,
     identity::{
@@ -161,7 +168,7 @@ pub use self::{
     },
     params::{
         CORRECTNESS_BITS, GraphKind, MAX_COHORT, MAX_SPARSE_COHORT, MIN_COHORT, Parameters,
-        ParametersError, SECURITY_BITS, ThreatModel, choose_threshold,
+        ParametersError, ThreatModel,
     },
     policy::Policy,
     session::{Context, RoundId, Session, SessionId},

@@ -4,6 +4,7 @@ use alloc::{string::String, vec::Vec};
 use core::{fmt, ops::RangeInclusive};
 
 use crate::{
+    chooser,
     codec::{DecodeError, Reader, put_len, put_u32, to_u32},
     shamir,
     vector::{Layout, Segment},
@@ -17,10 +18,6 @@ pub const MAX_COHORT: u32 = shamir::MAX_HOLDERS + 1;
 
 /// Largest cohort of the sparse graph.
 pub const MAX_SPARSE_COHORT: u32 = 1_000_000;
-
-/// σ unless one chooses another: the graph comes from the digest of the roster, so a server that
-/// redraws the roster 2^40 times is still left with a probability of 2^−40.
-pub const SECURITY_BITS: u8 = 80;
 
 /// η unless one chooses another.
 pub const CORRECTNESS_BITS: u8 = 20;
@@ -88,8 +85,8 @@ pub struct Parameters {
 impl Parameters {
     /// Checks and keeps the parameters. `cohort` bounds the number of clients in the roster.
     ///
-    /// The sparse graph gets σ = [`SECURITY_BITS`] and η = [`CORRECTNESS_BITS`]; see
-    /// [`with_bits`](Self::with_bits).
+    /// The sparse graph gets the σ of [`security_bits`](crate::security_bits) and η =
+    /// [`CORRECTNESS_BITS`]; see [`with_bits`](Self::with_bits).
     ///
     /// # Errors
     ///
@@ -124,7 +121,7 @@ impl Parameters {
         Ok(Self {
             threat_model,
             graph,
-            security_bits: SECURITY_BITS,
+            security_bits: chooser::security_bits(threat_model),
             correctness_bits: CORRECTNESS_BITS,
             cohort,
             layout,
@@ -278,38 +275,6 @@ impl Parameters {
     }
 }
 
-/// The threshold of a complete graph with a server that follows the protocol: t = max(A + 1, 2),
-/// where A bounds the corrupt clients in the roster. `max_dropped` clients may be lost after the
-/// roster and the round still ends: the owner of a secret holds no share of it, so t ≤ S − 1 with
-/// S survivors.
-///
-/// # Errors
-///
-/// When the cohort is too small or no threshold satisfies both bounds.
-pub fn choose_threshold(
-    cohort: u32,
-    max_corrupt: u32,
-    max_dropped: u32,
-) -> Result<u32, ParametersError> {
-    if !(MIN_COHORT..=MAX_COHORT).contains(&cohort) {
-        return Err(ParametersError::Cohort {
-            min: cohort,
-            max: cohort,
-            largest: MAX_COHORT,
-        });
-    }
-    let threshold = max_corrupt.saturating_add(1).max(2);
-    let largest = cohort.saturating_sub(max_dropped).saturating_sub(1);
-    if threshold > largest {
-        return Err(ParametersError::Infeasible {
-            cohort,
-            max_corrupt,
-            max_dropped,
-        });
-    }
-    Ok(threshold)
-}
-
 /// Why parameters are not valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -333,15 +298,6 @@ pub enum ParametersError {
         min: u8,
         /// The most allowed.
         max: u8,
-    },
-    /// No threshold is above the corrupt clients and within the survivors.
-    Infeasible {
-        /// Clients in the roster.
-        cohort: u32,
-        /// Bound on corrupt clients.
-        max_corrupt: u32,
-        /// Bound on clients lost after the roster.
-        max_dropped: u32,
     },
     /// A segment's name is empty or too long.
     SegmentName {
@@ -395,16 +351,6 @@ impl fmt::Display for ParametersError {
                 min,
                 max,
             } => write!(f, "{what}, is {bits}; allowed are {min} to {max}"),
-            Self::Infeasible {
-                cohort,
-                max_corrupt,
-                max_dropped,
-            } => write!(
-                f,
-                "no threshold for {cohort} clients, {max_corrupt} corrupt and {max_dropped} lost: \
-                 max(corrupt + 1, 2) must be at most clients − lost − 1; enlarge the cohort or \
-                 lower one of the bounds"
-            ),
             Self::SegmentName { len } => write!(
                 f,
                 "a segment's name has {len} bytes, allowed are 1 to {}",

@@ -4,7 +4,7 @@ use crate::{
     chooser,
     client::ClientError,
     graph,
-    params::{GraphKind, MIN_COHORT, SECURITY_BITS, ThreatModel},
+    params::{GraphKind, MIN_COHORT, ThreatModel},
     session::Session,
 };
 
@@ -20,7 +20,8 @@ pub struct Policy {
     /// because the server picks the roster.
     pub max_corrupt: u32,
     /// σ: with the sparse graph, corrupt clients may reach the threshold around any one client
-    /// with a probability of at most 2^−(σ+1).
+    /// with a probability of at most 2^−(σ+1). Where the server is trusted to draw the graph once,
+    /// 40 are enough, and more are not asked for.
     pub security_bits: u8,
     /// Smallest roster that this client takes part in.
     pub min_cohort: u32,
@@ -40,7 +41,7 @@ impl Default for Policy {
             threat_model: ThreatModel::default(),
             sparse_graph: true,
             max_corrupt: 1,
-            security_bits: SECURITY_BITS,
+            security_bits: chooser::security_bits(ThreatModel::Malicious),
             min_cohort: MIN_COHORT,
             min_survivors: MIN_COHORT,
             max_bits: 64,
@@ -100,12 +101,14 @@ impl Policy {
         // V-05. A low threshold would let corrupt clients open every seed; against a malicious
         // server two sets of holders without an honest one in both would open both seeds of one
         // client.
+        let model = parameters.threat_model();
+        let security_bits = self.security_bits.min(chooser::security_bits(model));
         let floor = chooser::min_threshold(
-            parameters.threat_model(),
+            model,
             crate::codec::to_u32(cohort),
             degree,
             self.max_corrupt,
-            self.security_bits.into(),
+            security_bits.into(),
         );
         at_least("threshold", threshold.into(), floor.into())
     }

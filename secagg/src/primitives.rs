@@ -42,6 +42,7 @@ pub(crate) mod label {
     pub(crate) const ADVERT_SIGNATURE: &str = "secagg/v1/advert-signature";
     pub(crate) const SURVIVORS_SIGNATURE: &str = "secagg/v1/survivors-signature";
     pub(crate) const REQUEST_SIGNATURE: &str = "secagg/v1/request-signature";
+    pub(crate) const SHARE_WEIGHTS: &str = "secagg/v1/share-weights";
 }
 
 /// Bytes that the seal adds to a plaintext.

@@ -80,6 +80,21 @@ pub struct Outcome {
     pub contributors: Vec<ClientId>,
     /// The clients that were lost, and the phase in which they were.
     pub lost: Vec<(ClientId, Phase)>,
+    /// The shares that were found wrong, ascending by dealer and holder; the sum is right all the
+    /// same. Only where the first t shares of a seed do not give it are all examined.
+    pub wrong_shares: Vec<WrongShare>,
+}
+
+/// A wrong share was revealed of a seed that was opened nevertheless.
+///
+/// The dealer dealt it or the holder changed it, and nothing tells which: neither is to be
+/// excluded on one report. Who lies often appears in many pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WrongShare {
+    /// The owner of the seed, who dealt the share.
+    pub dealer: ClientId,
+    /// The client that revealed it.
+    pub holder: ClientId,
 }
 
 /// One client's message was not accepted. The round goes on; the caller may drop the client.
@@ -191,12 +206,13 @@ pub enum Abort {
         /// Shares needed.
         needed: usize,
     },
-    /// The shares of a client's seed do not give what its advert committed to: the dealer or at
-    /// least one of the holders lied, and it is undecided who.
+    /// The shares of a client's seed do not give what its advert committed to, and too many are
+    /// wrong to be corrected: the dealer or at least one of the holders lied, and it is undecided
+    /// who.
     WrongShares {
         /// The owner of the seed, who dealt the shares.
         dealer: ClientId,
-        /// The holders whose shares were combined.
+        /// The holders of the t shares that were combined first.
         holders: Vec<ClientId>,
     },
 }

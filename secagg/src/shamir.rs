@@ -92,6 +92,11 @@ impl Coefficients {
         Some(Self(coefficients))
     }
 
+    /// The coefficients, in the order of the coordinates.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u16> {
+        self.0.iter().copied()
+    }
+
     /// The seed that these shares, in the order of the coordinates, are shares of.
     pub(crate) fn reconstruct<'a>(&self, shares: impl IntoIterator<Item = &'a Share>) -> Seed {
         let mut secret = [0; LANES];

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use common::session;
 use secagg::{
     GraphKind, InputError, Layout, Parameters, ParametersError, Segment, ThreatModel, Vector,
-    choose_threshold, client::AwaitRoster,
+    client::AwaitRoster,
 };
 
 fn parameters(cohort: RangeInclusive<u32>, bits: u8) -> Result<Parameters, ParametersError> {
@@ -85,24 +85,6 @@ fn the_packed_length_of_the_largest_segment_is_exact() {
     let largest = Segment::new("words", u32::MAX, 64).unwrap();
     let expected = usize::try_from(u64::from(u32::MAX) * 8).unwrap_or(usize::MAX);
     assert_eq!(largest.packed_len(), expected);
-}
-
-/// t > A, so that the corrupt clients alone open nothing; t ≥ 2; t ≤ S − 1, because nobody holds
-/// a share of its own secret.
-#[test]
-fn the_threshold_is_above_the_corrupt_and_below_the_survivors() {
-    assert_eq!(choose_threshold(3, 0, 0), Ok(2));
-    assert_eq!(choose_threshold(10, 3, 5), Ok(4));
-    for (cohort, max_corrupt, max_dropped) in [(10, 3, 6), (3, 0, 1), (3, 2, 0), (3, u32::MAX, 9)] {
-        let expected = ParametersError::Infeasible {
-            cohort,
-            max_corrupt,
-            max_dropped,
-        };
-        let refused = choose_threshold(cohort, max_corrupt, max_dropped);
-        assert_eq!(refused, Err(expected));
-    }
-    assert_eq!(choose_threshold(2, 0, 0), Err(cohort(2, 2)));
 }
 
 /// The sum over the largest cohort must not wrap around; and the private element that would is

@@ -2,8 +2,9 @@
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-use super::{Abort, CollectUnmask, Common, Outcome, Phase};
+use super::{Abort, CollectUnmask, Common, Outcome, Phase, WrongShare};
 use crate::{
+    decoding::{self, Corrected},
     graph, mask,
     message::{Advert, Revealed},
     primitives::{self, KeyPair},
@@ -15,10 +16,10 @@ use crate::{
 /// Takes the self masks of the survivors off the sum, and the pairwise masks between survivors
 /// and the clients that were lost after they shared their keys.
 pub(super) fn recover(mut round: CollectUnmask) -> Result<Outcome, Abort> {
-    let mut coefficients = BTreeMap::new();
+    let mut findings = Findings::default();
     let owners: Vec<usize> = round.sharers.iter().collect();
     for owner in owners {
-        for (key, sign) in masks_of(&round, owner, &mut coefficients)? {
+        for (key, sign) in masks_of(&round, owner, &mut findings)? {
             mask::apply(&key, sign, &mut round.sum);
         }
     }
@@ -37,14 +38,23 @@ pub(super) fn recover(mut round: CollectUnmask) -> Result<Outcome, Abort> {
         sum,
         contributors: common.ids(survivors.iter()),
         lost: common.lost.into_iter().collect(),
+        wrong_shares: findings.wrong_shares,
     })
+}
+
+/// What is found for one seed and kept for all.
+#[derive(Debug, Default)]
+struct Findings {
+    /// By the coordinates that they belong to: many seeds are held by the same.
+    coefficients: BTreeMap<Vec<u16>, Coefficients>,
+    wrong_shares: Vec<WrongShare>,
 }
 
 /// The masks that one owner's seed opens, with the signs that take them off.
 fn masks_of(
     round: &CollectUnmask,
     owner: usize,
-    coefficients: &mut BTreeMap<Vec<u16>, Coefficients>,
+    findings: &mut Findings,
 ) -> Result<Vec<(Key, Sign)>, Abort> {
     let Common {
         session,
@@ -57,7 +67,7 @@ fn masks_of(
         .adverts
         .get(owner)
         .expect("sharers are in the roster");
-    let seed = reconstruct(round, owner, advert, coefficients)?;
+    let seed = reconstruct(round, owner, advert, findings)?;
     if round.survivors.contains(owner) {
         let key = primitives::self_mask(id, advert.id, &seed);
         return Ok(Vec::from([(key, mask::opposite(Sign::Plus))]));
@@ -75,60 +85,68 @@ fn masks_of(
     Ok(masks.collect())
 }
 
-/// Combines the first t shares of one owner's seed and checks the result against its advert.
+/// Combines the first t shares of one owner's seed and checks the result against its advert. If
+/// it is not what was committed to, all shares are decoded.
 fn reconstruct(
     round: &CollectUnmask,
     owner: usize,
     advert: &Advert,
-    coefficients: &mut BTreeMap<Vec<u16>, Coefficients>,
+    findings: &mut Findings,
 ) -> Result<Seed, Abort> {
     let needed = round.common.threshold();
-    let mut holders = Vec::with_capacity(needed);
-    let mut coordinates = Vec::with_capacity(needed);
-    let mut shares: Vec<&Share> = Vec::with_capacity(needed);
-    for (holder, revealed) in &round.revealed {
-        let (Some(position), Some(Revealed::SelfMask(share) | Revealed::MaskSeed(share))) = (
-            round.common.graph.position(owner, *holder),
-            revealed.get(&owner),
-        ) else {
-            continue;
-        };
-        holders.push(*holder);
-        coordinates.push(graph::coordinate(position));
-        shares.push(share);
-        if shares.len() == needed {
-            break;
+    let mut held = round.revealed.iter().filter_map(|(holder, revealed)| {
+        let position = round.common.graph.position(owner, *holder)?;
+        match revealed.get(&owner)? {
+            Revealed::Nothing => None,
+            Revealed::SelfMask(share) | Revealed::MaskSeed(share) => {
+                Some((*holder, graph::coordinate(position), share))
+            }
         }
-    }
-    if shares.len() < needed {
-        let have = shares.len();
+    });
+    let first: Vec<(usize, u16, &Share)> = held.by_ref().take(needed).collect();
+    if first.len() < needed {
         return Err(Abort::TooFewShares {
             owner: advert.id,
-            have,
+            have: first.len(),
             needed,
         });
     }
-    let seed = coefficients
-        .entry(coordinates)
+    // A wrong share would otherwise take a wrong mask off and spoil the sum silently.
+    let session = round.common.session.id();
+    let committed = |seed: &Seed| {
+        if round.survivors.contains(owner) {
+            primitives::self_mask_commitment(session, advert.id, seed)
+                == advert.self_mask_commitment
+        } else {
+            *KeyPair::mask(seed, session, advert.id).public() == advert.mask_key
+        }
+    };
+    let seed = findings
+        .coefficients
+        .entry(first.iter().map(|(_, coordinate, _)| *coordinate).collect())
         .or_insert_with_key(|coordinates| {
             Coefficients::new(coordinates).expect("positions among neighbours are distinct")
         })
-        .reconstruct(shares);
-
-    // Wrong shares would otherwise take a wrong mask off and spoil the sum silently.
-    let session = round.common.session.id();
-    let committed = if round.survivors.contains(owner) {
-        primitives::self_mask_commitment(session, advert.id, &seed) == advert.self_mask_commitment
-    } else {
-        *KeyPair::mask(&seed, session, advert.id).public() == advert.mask_key
-    };
-    if committed {
-        Ok(seed)
-    } else {
-        let holders = round.common.ids(holders);
-        Err(Abort::WrongShares {
-            dealer: advert.id,
-            holders,
-        })
+        .reconstruct(first.iter().map(|(.., share)| *share));
+    if committed(&seed) {
+        return Ok(seed);
     }
+
+    let combined = first.iter().map(|(holder, ..)| *holder);
+    let undecided = Abort::WrongShares {
+        dealer: advert.id,
+        holders: round.common.ids(combined),
+    };
+    let all: Vec<(usize, u16, &Share)> = first.into_iter().chain(held).collect();
+    let coordinates: Vec<u16> = all.iter().map(|(_, coordinate, _)| *coordinate).collect();
+    let shares: Vec<&Share> = all.iter().map(|(.., share)| *share).collect();
+    let Corrected { seed, wrong } =
+        decoding::correct(&coordinates, &shares, needed, committed).ok_or(undecided)?;
+    let holders = wrong.into_iter().filter_map(|place| all.get(place));
+    let pairs = holders.map(|(holder, ..)| WrongShare {
+        dealer: advert.id,
+        holder: round.common.id(*holder),
+    });
+    findings.wrong_shares.extend(pairs);
+    Ok(seed)
 }

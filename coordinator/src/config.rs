@@ -13,12 +13,12 @@ use std::{
     time::Duration,
 };
 
-use secagg::ParametersError;
+use secagg::{Assumptions, Bound, Choice, ChooserError, GraphKind, ThreatModel};
 use secagg_learning::{
     LocalOptimizer, Plan, PlanError, RoundKind, SelectionRule, ServerOptimizerConfig, StoppingRule,
     Strategy, TrainingPlan, UpdatePlan,
 };
-use secagg_wire::{endpoint::Timeouts, text::Name};
+use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
 
 use crate::{retention::Retention, round::deadline::Deadline};
 
@@ -29,6 +29,8 @@ pub use self::template::template;
 pub struct Config {
     /// The federation's name, shown to nodes.
     pub federation: Name,
+    /// Whose credentials nodes believe; needed where they do not trust the coordinator.
+    pub authority: Option<AuthorityPin>,
     /// Where to listen, and what peers may use up.
     pub network: Network,
     /// Who takes part in a round.
@@ -64,6 +66,10 @@ pub struct Network {
 /// `[cohort]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cohort {
+    /// What nodes trust the coordinator with.
+    pub threat_model: ThreatModel,
+    /// Who is whose neighbour.
+    pub graph: GraphKind,
     /// The smallest roster.
     pub min_clients: u32,
     /// The largest roster.
@@ -102,6 +108,8 @@ pub struct Deadlines {
     pub share_keys: Deadline,
     /// MaskedInput.
     pub masked_input: Deadline,
+    /// ConsistencyCheck.
+    pub consistency_check: Deadline,
     /// Unmask.
     pub unmask: Deadline,
 }
@@ -185,25 +193,23 @@ impl Config {
 }
 
 impl Cohort {
-    /// The threshold for a roster of `n`: with A = ⌊corrupt·n⌋ and D = ⌊dropout·n⌋.
+    /// Degree and threshold for a roster of `n`, with A = max(⌊corrupt·n⌋, 1) and D = ⌊dropout·n⌋:
+    /// by their own policy, nodes reckon with one corrupt node at least.
     ///
     /// # Errors
-    /// [`ParametersError::Infeasible`] when no threshold is above A and within the survivors.
-    pub fn threshold(&self, n: u32) -> Result<u32, ParametersError> {
-        let share = |fraction: f64| {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a fraction below 1 of a u32, not negative"
-            )]
-            let count = (fraction * f64::from(n)).floor() as u32;
-            count
-        };
-        secagg::choose_threshold(
+    /// When no degree and threshold meet both bounds.
+    pub fn choose(&self, n: u32) -> Result<Choice, ChooserError> {
+        let mut assumptions = Assumptions::new(
+            self.threat_model,
+            self.graph,
             n,
-            share(self.corrupt_fraction),
-            share(self.dropout_fraction),
-        )
+            Bound::Fraction(self.corrupt_fraction),
+            Bound::Fraction(self.dropout_fraction),
+        );
+        if self.corrupt_fraction * f64::from(n) < 1.0 {
+            assumptions.corrupt = Bound::Clients(1);
+        }
+        assumptions.choose()
     }
 }
 
@@ -252,8 +258,15 @@ pub enum ConfigError {
         /// The largest roster.
         max: u32,
         /// Why.
-        error: ParametersError,
+        error: ChooserError,
     },
+    /// Nodes do not trust the coordinator, and nobody vouches for them.
+    #[error(
+        "coordinator.toml: cohort.threat_model is \"malicious\" and federation.authority is empty: \
+         put the pin there that `secagg-coordinator authority` printed, or set \
+         cohort.threat_model = \"honest-but-curious\""
+    )]
+    NoAuthority,
 }
 
 /// The default local training: Adam at 0.002, one epoch of batches of 16.

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
+use secagg::ThreatModel;
 use secagg_learning::RoundKind;
 use secagg_wire::{
     close::CloseCode,
@@ -87,6 +88,10 @@ impl Coordinator {
         let lock = folder.lock()?;
         let identity = TlsIdentity::load(&folder.identity())?;
         let model = Arc::new(Model::load(&folder.model())?);
+        if config.cohort.threat_model != ThreatModel::HonestButCurious && config.authority.is_none()
+        {
+            return Err(ConfigError::NoAuthority.into());
+        }
         for kind in [RoundKind::Train, RoundKind::EvaluateOnly] {
             let plan = config
                 .plan(kind, model.shapes.parameters())

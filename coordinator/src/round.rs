@@ -9,7 +9,8 @@
 //! | train, advertise-keys | `Announce` | `Accept`, then the advert | `deadlines.train` |
 //! | share-keys | the roster | sealed shares | `deadlines.share_keys` |
 //! | masked-input | the delivery | a stream with the vector | `deadlines.masked_input` |
-//! | unmask | the survivors | shares | `deadlines.unmask` |
+//! | consistency-check | the survivors | a signature | `deadlines.consistency_check` |
+//! | unmask | signatures, or the survivors | shares | `deadlines.unmask` |
 
 mod advertise;
 mod collect;
@@ -19,7 +20,10 @@ mod members;
 
 use std::sync::Arc;
 
-use secagg::{Advert, ClientId, Session, ShareKeys, UnmaskShares, server::Outcome};
+use secagg::{
+    Advert, ClientId, ConsistencyCheck, Session, ShareKeys, Trust, UnmaskShares,
+    server::{AfterMasked, Outcome},
+};
 use secagg_wire::{
     close::CloseCode,
     endpoint::Traffic,
@@ -40,7 +44,7 @@ use crate::{
     pause::{Moment, Pauses},
     progress::Progress,
     server::{Happening, Lobby, Window},
-    store::{Attempt as Number, StoreError, StoreHandle},
+    store::{Attempt as Number, StoreError, StoreHandle, unix_now},
 };
 
 /// What every attempt uses.
@@ -123,7 +127,10 @@ impl<'a> Attempt<'a> {
     ) -> Result<Outcome, Failure> {
         let shares = self.advertise(chosen, substitutes).await?;
         let masked = self.share_keys(shares).await?;
-        let unmask = self.masked_input(masked).await?;
+        let unmask = match self.masked_input(masked).await? {
+            AfterMasked::Check(signatures) => self.consistency_check(signatures).await?,
+            AfterMasked::Unmask(unmask) => unmask,
+        };
         self.unmask(unmask).await
     }
 
@@ -170,6 +177,16 @@ impl<'a> Attempt<'a> {
 
     fn session(&self) -> &Session {
         &self.announcement.session
+    }
+
+    /// Whose credentials count, as of when the round will be over at the latest: were one to
+    /// expire in its middle, its neighbours would leave.
+    fn trust(&self) -> Option<Arc<dyn Trust>> {
+        let pin = self.environment.config.authority?;
+        let deadlines = &self.environment.config.deadlines;
+        let longest = deadlines.train.max + deadlines.share_keys.max;
+        let now = u64::try_from(unix_now()).unwrap_or(0);
+        Some(Arc::new(pin.at(now.saturating_add(longest.as_secs()))))
     }
 
     fn number(&self) -> Number {
@@ -275,6 +292,7 @@ impl<'a> Attempt<'a> {
         let session = self.session();
         Advert::max_encoded_len(session)
             .max(ShareKeys::max_encoded_len(session))
+            .max(ConsistencyCheck::max_encoded_len(session))
             .max(UnmaskShares::max_encoded_len(session))
     }
 }

@@ -7,7 +7,7 @@ mod report;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use secagg::{ClientId, Context, GraphKind, Parameters, Session, ThreatModel};
+use secagg::{ClientId, Context, Parameters, Session};
 use secagg_learning::{Plan, RoundKind, StopReason, UpdateCodec};
 use secagg_wire::{
     digest::{Digest, model_digest, plan_digest},
@@ -370,8 +370,8 @@ pub(crate) fn parameters(
     plan: &Plan,
 ) -> Result<Parameters, secagg::ParametersError> {
     Parameters::new(
-        ThreatModel::HonestButCurious,
-        GraphKind::Complete,
+        config.cohort.threat_model,
+        config.cohort.graph,
         config.cohort.min_clients..=config.cohort.max_clients,
         plan.layout(),
     )

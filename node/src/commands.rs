@@ -1,6 +1,7 @@
 //! What a user types: one module a command.
 
 mod add;
+mod credential;
 mod eval;
 mod generate;
 mod init_model;
@@ -37,6 +38,8 @@ enum Command {
     Add(add::Arguments),
     /// Join a federation with a token from its coordinator's operator.
     Join(join::Arguments),
+    /// Keep the credential that the authority has signed for this node.
+    Credential(credential::Arguments),
     /// Take part in training rounds.
     Run(run::Arguments),
     /// Evaluate weights on held-out text.
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::InitModel(arguments) => init_model::run(&arguments),
         Command::Add(arguments) => add::run(&arguments),
         Command::Join(arguments) => join::run(&arguments),
+        Command::Credential(arguments) => credential::run(&arguments),
         Command::Run(command) => run::run(&command, arguments.threads),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),

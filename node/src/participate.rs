@@ -22,6 +22,7 @@ mod attend;
 mod backoff;
 pub mod cache;
 mod cancel;
+pub mod credential;
 pub mod enrolment;
 #[cfg_attr(not(feature = "fault-injection"), path = "participate/no_hooks.rs")]
 pub mod hooks;

@@ -23,7 +23,7 @@ use crate::{
     secret::{Seed, Share},
     session::{RoundId, Session},
     shamir,
-    vector::{InputError, Vector},
+    vector::Vector,
     words::Sign,
 };
 
@@ -63,7 +63,7 @@ impl AwaitRoster {
         policy: Policy,
         rng: &mut dyn CryptoRng,
     ) -> Result<(Self, Advert), ClientError> {
-        policy.accepts(&session)?;
+        policy.accepts(session.parameters())?;
         let id = member.id();
         let mask_seed = Seed::random(rng);
         let self_seed = Seed::random(rng);
@@ -314,11 +314,11 @@ impl ReadyToMask {
     ///
     /// # Errors
     ///
-    /// When the input has another layout than the session.
+    /// When the input has another layout than the session, or an element so large that the sum over
+    /// the largest cohort could wrap around.
     pub fn mask(self, input: &Vector) -> Result<(AwaitSurvivors, MaskedInput), ClientError> {
-        if input.layout() != self.common.session.layout() {
-            return Err(ClientError::Input(InputError::OtherLayout));
-        }
+        // V-45. An input that was added up, or made for a smaller cohort, could wrap the sum.
+        input.check_input(&self.common.session)?;
         let Common { session, round, .. } = &self.common;
         let id = self.common.member.id();
         let mut masked = input.clone();

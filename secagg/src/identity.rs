@@ -395,6 +395,12 @@ impl Member {
     pub const fn id(&self) -> ClientId {
         self.id
     }
+
+    /// Whether it has a credential, so that it can take part where the server is not trusted.
+    #[must_use]
+    pub const fn is_signed(&self) -> bool {
+        self.signed.is_some()
+    }
 }
 
 impl fmt::Debug for Member {

@@ -4,7 +4,7 @@ use crate::{
     chooser,
     client::ClientError,
     graph,
-    params::{GraphKind, MIN_COHORT, ThreatModel},
+    params::{GraphKind, MIN_COHORT, Parameters, ThreatModel},
     session::Session,
 };
 
@@ -56,8 +56,7 @@ impl Policy {
     /// # Errors
     ///
     /// When the session is below the policy; the error names the value and the bound.
-    pub fn accepts(&self, session: &Session) -> Result<(), ClientError> {
-        let parameters = session.parameters();
+    pub fn accepts(&self, parameters: &Parameters) -> Result<(), ClientError> {
         let found = parameters.threat_model();
         // V-01. A server could announce the model in which it is trusted.
         if found < self.threat_model {

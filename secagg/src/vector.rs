@@ -259,6 +259,22 @@ impl Vector {
         Ok(())
     }
 
+    /// Whether every element is within [`Session::max_input`].
+    pub(crate) fn check_input(&self, session: &Session) -> Result<(), InputError> {
+        if self.layout != *session.layout() {
+            return Err(InputError::OtherLayout);
+        }
+        for segment in self.layout.segments() {
+            let max = session.max_input(segment);
+            let mut elements = self.segment(&segment.name).into_iter().flatten();
+            if let Some(index) = elements.position(|element| element > max) {
+                let name = segment.name.clone();
+                return Err(InputError::OutOfRange { name, index, max });
+            }
+        }
+        Ok(())
+    }
+
     /// Each segment with its words.
     pub(crate) fn parts_mut(&mut self) -> impl Iterator<Item = (&Segment, &mut Words)> {
         self.layout.segments.iter().zip(&mut self.words)

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use secagg_wire::token::Token;
+use secagg_wire::{authority::AuthorityPin, token::Token};
 use serde_json::Value;
 use toml::Table;
 
@@ -47,6 +47,7 @@ impl Coordinator {
     pub fn init(
         root: &Path,
         model: &Path,
+        authority: AuthorityPin,
         settings: &[(&str, &str)],
         deadline: Deadline,
     ) -> Result<Self> {
@@ -58,7 +59,8 @@ impl Coordinator {
                 .arg(&folder)
                 .arg("--model")
                 .arg(model)
-                .args(["--listen", "127.0.0.1:0"]),
+                .args(["--listen", "127.0.0.1:0"])
+                .args(["--authority", &authority.to_string()]),
         )?;
         let coordinator = Self {
             binary,

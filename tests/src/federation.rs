@@ -12,7 +12,7 @@ use crate::{
     deadline::Deadline,
     events::{Event, Events},
     model,
-    swarm::{Options, Swarm},
+    swarm::{Options, Swarm, authority_pin},
 };
 
 /// A coordinator and a swarm in a temporary folder.
@@ -71,7 +71,8 @@ impl Federation {
         let mut all = QUICK.to_vec();
         all.extend([("cohort.max_clients", count.as_str())]);
         all.extend(settings);
-        let mut coordinator = Coordinator::init(folder.path(), &files, &all, deadline)?;
+        let mut coordinator =
+            Coordinator::init(folder.path(), &files, authority_pin(), &all, deadline)?;
         let tokens = coordinator.tokens(clients)?;
         let address = coordinator.start(pauses)?;
         let log = folder.path().join("swarm.jsonl");
@@ -250,9 +251,11 @@ impl Federation {
 
 /// Settings for tests: a round starts when everybody is there, and waits seconds at most for
 /// whoever does not answer.
-pub const QUICK: [(&str, &str); 25] = [
+pub const QUICK: [(&str, &str); 29] = [
     ("network.idle_seconds", "6.0"),
     ("network.keep_alive_seconds", "0.5"),
+    // What does not depend on the threat model is tried in the one with fewer phases.
+    ("cohort.threat_model", "\"honest-but-curious\""),
     ("cohort.min_clients", "3"),
     ("cohort.corrupt_fraction", "0.0"),
     ("cohort.dropout_fraction", "0.0"),
@@ -270,6 +273,9 @@ pub const QUICK: [(&str, &str); 25] = [
     ("deadlines.masked_input.min_seconds", "5.0"),
     ("deadlines.masked_input.max_seconds", "30.0"),
     ("deadlines.masked_input.min_fraction", "0.0"),
+    ("deadlines.consistency_check.min_seconds", "5.0"),
+    ("deadlines.consistency_check.max_seconds", "30.0"),
+    ("deadlines.consistency_check.min_fraction", "0.0"),
     ("deadlines.unmask.min_seconds", "5.0"),
     ("deadlines.unmask.max_seconds", "30.0"),
     ("deadlines.unmask.min_fraction", "0.0"),

@@ -5,13 +5,14 @@
 //!
 //! - [`binaries`]: where the binaries are. [`process`], [`events`]: starting them, killing them,
 //!   waiting for what they say.
-//! - [`coordinator`], [`node`]: the two binaries. [`model`]: a model without libtorch.
+//! - [`coordinator`], [`node`], [`authority`]: the two binaries, and who vouches for nodes. [`model`]: a model without libtorch.
 //! - [`swarm`]: clients that only speak the protocol, with scripts for what they do wrong.
 //! - [`federation`]: a coordinator and a swarm, ready for a round.
 //!
 //! Waiting is always for an event, with one [`Deadline`] for a whole test, and a test that fails
 //! shows everything that its processes have said.
 
+pub mod authority;
 pub mod binaries;
 pub mod coordinator;
 pub mod deadline;

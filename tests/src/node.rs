@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use secagg_wire::token::Token;
 
 use crate::{
+    authority::Authority,
     binaries::{self, Build},
     deadline::Deadline,
     events::{Event, Events},
@@ -31,7 +32,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Joins with a token, and adds messages.
+    /// Joins with a token, has its request signed, and adds messages.
     ///
     /// # Errors
     /// When a command fails.
@@ -40,6 +41,7 @@ impl Node {
         name: &str,
         coordinator: SocketAddr,
         token: &Token,
+        authority: &Authority,
         messages: &[String],
         deadline: Deadline,
     ) -> Result<Self> {
@@ -48,8 +50,16 @@ impl Node {
         let url = format!("quic://{coordinator}");
         succeed(
             Command::new(&binary)
-                .args(["join", &url, &token.reveal(), "--name", name, "--dir"])
+                .args(["join", &url, &token.reveal(), "--name", name])
+                .args(["--authority", &authority.pin().to_string(), "--dir"])
                 .arg(&folder),
+        )?;
+        let credential = authority.vouch(&folder.join("request.json"))?;
+        succeed(
+            Command::new(&binary)
+                .args(["credential", "--dir"])
+                .arg(&folder)
+                .arg(credential),
         )?;
         let text = root.join(format!("{name}.txt"));
         fs::write(&text, messages.join("\n"))?;

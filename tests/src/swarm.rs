@@ -13,8 +13,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use secagg::ClientId;
+use secagg::{ClientId, Federation, SigningIdentity};
 use secagg_wire::{
+    authority::AuthorityPin,
     endpoint::{self, Timeouts},
     enrol,
     events::EventLog,
@@ -166,7 +167,7 @@ impl Swarm {
     /// The client's id, in events of the coordinator.
     #[must_use]
     pub fn id(&self, index: usize) -> ClientId {
-        self.members[index].client.id
+        self.members[index].client.member.id()
     }
 
     /// Waits until all clients have ended by themselves.
@@ -219,6 +220,19 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .build()?)
 }
 
+fn authority() -> SigningIdentity {
+    SigningIdentity::from_seed(&[0xa0; 32])
+}
+
+/// The pin of the authority that vouches for the clients of a swarm.
+#[must_use]
+pub fn authority_pin() -> AuthorityPin {
+    AuthorityPin {
+        key: authority().public(),
+        federation: Federation([0xfe; 32]),
+    }
+}
+
 async fn enrolled(index: usize, token: &Token, shared: &Arc<Shared>) -> Result<Client> {
     let identity = TlsIdentity::generate()?;
     let key = IdentityKey::generate()?;
@@ -235,11 +249,14 @@ async fn enrolled(index: usize, token: &Token, shared: &Arc<Shared>) -> Result<C
         TIMEOUTS.handshake,
     );
     reply.await?;
-    let id = ClientId::from_identity_key(&key.public());
+    let key = Arc::new(key.signing());
+    let credential = authority().issue(key.public(), authority_pin().federation, u64::MAX);
+    // Credentials of the tests never expire.
+    let member = secagg::Member::signed(key, credential, Arc::new(authority_pin().at(0)))?;
     Ok(Client::new(
         index,
         name,
-        id,
+        member,
         identity,
         pinned,
         Arc::clone(shared),

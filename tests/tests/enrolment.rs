@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use secagg::ClientId;
-use secagg_tests::{Coordinator, Deadline, federation::QUICK, model};
+use secagg_tests::{Coordinator, Deadline, federation::QUICK, model, swarm::authority_pin};
 use secagg_wire::{
     channel::{ControlChannel, EnrolNodeChannel, NodeChannel},
     close::{CloseCode, Closed, Lost},
@@ -30,7 +30,8 @@ impl World {
         let files = folder.path().join("model-files");
         model::write(&files, 100)?;
         let deadline = Deadline::of_a_test();
-        let mut coordinator = Coordinator::init(folder.path(), &files, &QUICK, deadline)?;
+        let mut coordinator =
+            Coordinator::init(folder.path(), &files, authority_pin(), &QUICK, deadline)?;
         let address = coordinator.start(&[])?;
         Ok(Self {
             coordinator,

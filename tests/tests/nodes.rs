@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use secagg_tests::{
     Coordinator, Deadline, Event,
+    authority::Authority,
     federation::QUICK,
     model,
     node::{self, Node},
@@ -37,16 +38,26 @@ impl World {
         let mut all = QUICK.to_vec();
         all.extend(LEARNS);
         all.extend([
+            ("cohort.threat_model", "\"malicious\""),
             ("cohort.min_clients", count.as_str()),
             ("cohort.max_clients", count.as_str()),
         ]);
         all.extend(settings);
-        let mut coordinator = Coordinator::init(root, &files, &all, deadline)?;
+        let authority = Authority::new(root)?;
+        let mut coordinator = Coordinator::init(root, &files, authority.pin(), &all, deadline)?;
         let address = coordinator.start(pauses)?;
         let tokens = coordinator.tokens(nodes)?;
         let nodes = tokens.iter().enumerate().map(|(index, token)| {
             let name = format!("node-{index}");
-            Node::join(root, &name, address, token, &messages(index), deadline)
+            Node::join(
+                root,
+                &name,
+                address,
+                token,
+                &authority,
+                &messages(index),
+                deadline,
+            )
         });
         let nodes = nodes.collect::<Result<_>>()?;
         Ok(Self {

@@ -2,12 +2,13 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
     time::Duration,
 };
 
 use quinn::{IdleTimeout, TransportConfig, VarInt};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 pub use crate::address::{Address, AddressError};
 use crate::{
@@ -86,8 +87,21 @@ pub fn listen(
         .max_incoming(MAX_INCOMING)
         .incoming_buffer_size(INCOMING_BUFFER)
         .incoming_buffer_size_total(INCOMING_BUFFER_TOTAL);
-    quinn::Endpoint::server(config, address).map_err(|error| EndpointError::Bind { address, error })
+    let bound = || {
+        let socket = UdpSocket::bind(address)?;
+        // Many nodes upload at once through this one socket: with the usual 208 KiB the kernel
+        // drops what they send and they send it again. The system may grant less, or nothing.
+        let _ = set_socket_recv_buffer_size(&socket, SOCKET_BUFFER);
+        let runtime =
+            quinn::default_runtime().ok_or_else(|| io::Error::other("no asynchronous runtime"))?;
+        let endpoint = quinn::EndpointConfig::default();
+        quinn::Endpoint::new(endpoint, Some(config), socket, runtime)
+    };
+    bound().map_err(|error| EndpointError::Bind { address, error })
 }
+
+/// What the system is asked to buffer of what arrives at a listening socket, in bytes.
+const SOCKET_BUFFER: usize = 4 << 20;
 
 /// A connection whose other side has proven its certificate.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use rustls::{crypto::ring::default_provider, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use secagg::SigningIdentity;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -237,6 +238,12 @@ impl IdentityKey {
         let key = Self::generate()?;
         key.save(folder)?;
         Ok(key)
+    }
+
+    /// The key as the secure aggregation uses it.
+    #[must_use]
+    pub fn signing(&self) -> SigningIdentity {
+        SigningIdentity::from_seed(self.0.as_bytes())
     }
 
     /// The public key.

@@ -44,6 +44,7 @@
 //! cap that is checked first. A sender's identity comes from its certificate alone.
 
 mod address;
+pub mod authority;
 pub mod channel;
 pub mod close;
 pub mod digest;

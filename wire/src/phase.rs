@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 /// A phase of a round. Shown, parsed and logged by its name: `train`, `advertise-keys`,
-/// `share-keys`, `masked-input`, `unmask`.
+/// `share-keys`, `masked-input`, `consistency-check`, `unmask`.
 ///
 /// In a secagg message the phase also says which message it is. What the coordinator sends opens
 /// the phase, what a node sends answers in it:
@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 /// | AdvertiseKeys | (opened by `Selected`) | Advert |
 /// | ShareKeys | Roster | ShareKeys |
 /// | MaskedInput | Delivery | (a stream of its own) |
-/// | Unmask | Survivors | UnmaskShares |
+/// | ConsistencyCheck | Survivors | ConsistencyCheck |
+/// | Unmask | Signatures, or Survivors where there is no consistency check | UnmaskShares |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Phase {
     /// Evaluation and training on the node, before anything of the protocol is sent.
@@ -26,17 +27,20 @@ pub enum Phase {
     ShareKeys,
     /// The masked vector.
     MaskedInput,
+    /// Signatures on the set of survivors, where nodes do not trust the coordinator.
+    ConsistencyCheck,
     /// Shares that open the sum.
     Unmask,
 }
 
 impl Phase {
     /// All phases in the order of a round.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Train,
         Self::AdvertiseKeys,
         Self::ShareKeys,
         Self::MaskedInput,
+        Self::ConsistencyCheck,
         Self::Unmask,
     ];
 
@@ -48,6 +52,7 @@ impl Phase {
             Self::AdvertiseKeys => "advertise-keys",
             Self::ShareKeys => "share-keys",
             Self::MaskedInput => "masked-input",
+            Self::ConsistencyCheck => "consistency-check",
             Self::Unmask => "unmask",
         }
     }
@@ -75,7 +80,8 @@ impl FromStr for Phase {
 /// A name that is no phase's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{name:?} is no phase: write one of train, advertise-keys, share-keys, masked-input, unmask"
+    "{name:?} is no phase: write one of train, advertise-keys, share-keys, masked-input, \
+     consistency-check, unmask"
 )]
 pub struct UnknownPhase {
     /// The name as written.

@@ -333,7 +333,7 @@ fn settings() -> String {
         .map(|phase| format!("[deadlines.{phase}]\nmin_seconds = 800.0\nmax_seconds = 900.0\n"));
     format!(
         "[network]\nlisten = \"127.0.0.1:0\"\n\
-         [cohort]\nmin_clients = {CLIENTS}\nmax_clients = {CLIENTS}\n\
+         [cohort]\nthreat_model = \"honest-but-curious\"\nmin_clients = {CLIENTS}\nmax_clients = {CLIENTS}\n\
          [rounds]\nrounds = 1\ngather_seconds = 600.0\n\
          [update]\nvalue_bits = {VALUE_BITS}\n\
          [uploads]\nstall_seconds = 600.0\n\

@@ -77,11 +77,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     );
     site.make_model(&people, &settings, arguments.seed)?;
     site.add_text(&people.people)?;
-    let config = site::config(&settings, arguments.nodes, arguments.kill, arguments.rounds);
+    let pin = site.make_authority()?;
+    let trusting = arguments.honest_but_curious;
+    let threat_model = match trusting {
+        true => "honest-but-curious",
+        false => "malicious",
+    };
+    let config = site::config(&settings, arguments, threat_model, &pin);
     let tokens = site.make_coordinator(&config, arguments.nodes)?;
 
     let federated = Instant::now();
-    let record = federation::run(&site, &people.people, &tokens, &script)?;
+    let record = federation::run(&site, &people.people, trusting, &pin, &tokens, &script)?;
     let federated_seconds = federated.elapsed().as_secs_f64();
 
     let pooled_start = Instant::now();
@@ -113,6 +119,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             nodes: arguments.nodes,
             rounds: arguments.rounds,
             kill: arguments.kill,
+            threat_model: threat_model.to_owned(),
             seed: arguments.seed,
             parameters: exhibit.elements,
             federated_seconds,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use secagg_wire::{identity::TlsIdentity, text::Name, token::Token};
 use serde_json::json;
 
@@ -65,12 +65,23 @@ pub fn enrol(
 
 pub(super) fn run(arguments: &super::Enrol) -> anyhow::Result<()> {
     let super::Enrol {
-        dir,
+        targets,
+        authority,
+        valid_days,
         count,
         name,
         valid_hours,
         json,
     } = arguments;
+    if let Some(authority) = authority {
+        return super::authority::vouch(authority, targets, *valid_days, *json);
+    }
+    let [dir] = targets.as_slice() else {
+        bail!(
+            "{} folders: tokens are made for one coordinator at a time",
+            targets.len()
+        );
+    };
     let enrolments = enrol(dir, *count, name.as_deref(), *valid_hours)?;
     if *json {
         let tokens: Vec<_> = enrolments
@@ -90,9 +101,15 @@ pub(super) fn run(arguments: &super::Enrol) -> anyhow::Result<()> {
         println!("{}", enrolment.token);
     }
     let listen = Config::load(&Folder::new(dir).config())?.network.listen;
+    let address = match listen.port() {
+        // Any free port: `run` says which.
+        0 => "HOST:PORT".to_owned(),
+        port if listen.ip().is_unspecified() => format!("HOST:{port}"),
+        _ => listen.to_string(),
+    };
     eprintln!(
         "each token lets one node join, within {valid_hours} hours: \
-         secagg-node join quic://{listen} TOKEN --dir NODE_DIR"
+         secagg-node join quic://{address} TOKEN --dir NODE_DIR"
     );
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::{fs, net::SocketAddr, path::Path};
 
 use anyhow::{Context as _, bail};
 use secagg_wire::{
+    authority::AuthorityPin,
     identity::TlsIdentity,
     process::{Access, create_private_folder, write_atomic},
 };
@@ -20,7 +21,12 @@ use crate::{
 ///
 /// # Errors
 /// When the folder holds a coordinator already, or the model cannot be used.
-pub fn init(dir: &Path, model: &Path, listen: SocketAddr) -> anyhow::Result<()> {
+pub fn init(
+    dir: &Path,
+    model: &Path,
+    listen: SocketAddr,
+    authority: Option<AuthorityPin>,
+) -> anyhow::Result<()> {
     let folder = Folder::new(dir);
     for path in [
         folder.config(),
@@ -49,7 +55,7 @@ pub fn init(dir: &Path, model: &Path, listen: SocketAddr) -> anyhow::Result<()> 
     TlsIdentity::generate()?.save(&folder.identity())?;
     WeightsFolder::new(folder.weights())?;
     Store::open(&folder.history())?;
-    write(&folder.config(), template(listen).as_bytes())
+    write(&folder.config(), template(listen, authority).as_bytes())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

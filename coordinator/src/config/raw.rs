@@ -3,11 +3,11 @@
 //! Whole numbers are read as i64, so that a negative or huge one is refused by the checks here,
 //! with its key and range.
 
-use secagg::{MAX_COHORT, MIN_COHORT};
+use secagg::{GraphKind, MAX_COHORT, MAX_SPARSE_COHORT, MIN_COHORT, ThreatModel};
 use secagg_learning::{
     LocalOptimizer, RoundKind, ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan,
 };
-use secagg_wire::{endpoint::Timeouts, text::Name};
+use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
 use serde::Deserialize;
 
 use super::{
@@ -48,7 +48,9 @@ table! {
     }
 }
 
-table! { RawFederation { name: String = "federation".to_owned(), } }
+table! {
+    RawFederation { name: String = "federation".to_owned(), authority: String = String::new(), }
+}
 
 table! {
     RawNetwork {
@@ -64,7 +66,9 @@ table! {
 
 table! {
     RawCohort {
-        min_clients: i64 = 3,
+        threat_model: RawThreatModel = RawThreatModel::Malicious,
+        graph: RawGraph = RawGraph::Complete,
+        min_clients: i64 = 5,
         max_clients: i64 = 100,
         corrupt_fraction: f64 = 0.1,
         dropout_fraction: f64 = 0.3,
@@ -90,8 +94,25 @@ table! {
         train: RawTrain = RawTrain::default(),
         share_keys: RawDeadline = RawDeadline::default(),
         masked_input: RawMaskedInput = RawMaskedInput::default(),
+        consistency_check: RawDeadline = RawDeadline::default(),
         unmask: RawDeadline = RawDeadline::default(),
     }
+}
+
+/// `cohort.threat_model`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawThreatModel {
+    HonestButCurious,
+    Malicious,
+}
+
+/// `cohort.graph`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawGraph {
+    Complete,
+    Sparse,
 }
 
 table! {
@@ -143,8 +164,10 @@ table! { RawWeights { keep_last: i64 = 3, keep_every: i64 = 10, keep_best: bool 
 
 impl File {
     pub(super) fn check(self) -> Result<Config, ConfigError> {
+        let (federation, authority) = self.federation.check()?;
         let config = Config {
-            federation: self.federation.check()?,
+            federation,
+            authority,
             network: self.network.check()?,
             cohort: self.cohort.check()?,
             rounds: self.rounds.check()?,
@@ -165,9 +188,12 @@ impl File {
         // Whatever the model's size, the plan's own checks name a value that is out of range.
         config.plan(RoundKind::Train, 1)?;
         let cohort = &config.cohort;
-        for clients in cohort.min_clients..=cohort.max_clients {
+        // Every size of a small cohort; of a large one about a thousand, its ends included.
+        let step = (cohort.max_clients - cohort.min_clients) / 1_000 + 1;
+        let sizes = (cohort.min_clients..cohort.max_clients).step_by(step as usize);
+        for clients in sizes.chain([cohort.max_clients]) {
             cohort
-                .threshold(clients)
+                .choose(clients)
                 .map_err(|error| ConfigError::Threshold {
                     corrupt: cohort.corrupt_fraction,
                     dropout: cohort.dropout_fraction,
@@ -182,12 +208,21 @@ impl File {
 }
 
 impl RawFederation {
-    fn check(self) -> Result<Name, ConfigError> {
-        Name::new(self.name.clone()).map_err(|error| ConfigError::OutOfRange {
+    fn check(self) -> Result<(Name, Option<AuthorityPin>), ConfigError> {
+        let name = Name::new(self.name.clone()).map_err(|error| ConfigError::OutOfRange {
             key: "federation.name",
             value: format!("{:?}", self.name),
             allowed: format!("a short name ({error})"),
-        })
+        })?;
+        let authority = match self.authority.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|error| ConfigError::OutOfRange {
+                key: "federation.authority",
+                value: format!("{text:?}"),
+                allowed: format!("an authority's pin ({error})"),
+            })?),
+        };
+        Ok((name, authority))
     }
 }
 
@@ -227,15 +262,15 @@ impl RawNetwork {
 
 impl RawCohort {
     fn check(self) -> Result<Cohort, ConfigError> {
-        let min_clients = whole(
-            "cohort.min_clients",
-            self.min_clients,
-            MIN_COHORT..=MAX_COHORT,
-        )?;
+        let (graph, largest) = match self.graph {
+            RawGraph::Complete => (GraphKind::Complete, MAX_COHORT),
+            RawGraph::Sparse => (GraphKind::Sparse, MAX_SPARSE_COHORT),
+        };
+        let min_clients = whole("cohort.min_clients", self.min_clients, MIN_COHORT..=largest)?;
         let max_clients = whole(
             "cohort.max_clients",
             self.max_clients,
-            min_clients..=MAX_COHORT,
+            min_clients..=largest,
         )?;
         if let Strategy::Batches { size } = self.strategy {
             whole(
@@ -250,6 +285,11 @@ impl RawCohort {
             0..=u32::MAX,
         )?;
         Ok(Cohort {
+            threat_model: match self.threat_model {
+                RawThreatModel::HonestButCurious => ThreatModel::HonestButCurious,
+                RawThreatModel::Malicious => ThreatModel::Malicious,
+            },
+            graph,
             min_clients,
             max_clients,
             corrupt_fraction: fraction("cohort.corrupt_fraction", self.corrupt_fraction, false)?,
@@ -317,6 +357,16 @@ impl RawDeadlines {
                 self.masked_input.min_seconds,
                 self.masked_input.max_seconds,
                 self.masked_input.min_fraction,
+            )?,
+            consistency_check: deadline(
+                keys(
+                    "deadlines.consistency_check.min_seconds",
+                    "deadlines.consistency_check.max_seconds",
+                    "deadlines.consistency_check.min_fraction",
+                ),
+                self.consistency_check.min_seconds,
+                self.consistency_check.max_seconds,
+                self.consistency_check.min_fraction,
             )?,
             unmask: deadline(
                 keys(

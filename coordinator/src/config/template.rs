@@ -2,10 +2,15 @@
 
 use std::net::SocketAddr;
 
+use secagg_wire::authority::AuthorityPin;
+
 /// The configuration file of a new coordinator that listens there.
 #[must_use]
-pub fn template(listen: SocketAddr) -> String {
-    TEMPLATE.replace("{listen}", &listen.to_string())
+pub fn template(listen: SocketAddr, authority: Option<AuthorityPin>) -> String {
+    let authority = authority.map_or_else(String::new, |pin| pin.to_string());
+    TEMPLATE
+        .replace("{listen}", &listen.to_string())
+        .replace("{authority}", &authority)
 }
 
 const TEMPLATE: &str = r#"# The configuration of a secagg coordinator. Every key stands here with its default; a key that
@@ -14,6 +19,9 @@ const TEMPLATE: &str = r#"# The configuration of a secagg coordinator. Every key
 [federation]
 # The federation's name, shown to nodes. At most 64 bytes.
 name = "federation"
+# Who vouches for nodes: the pin that `secagg-coordinator authority` printed. Needed in the threat
+# model "malicious".
+authority = "{authority}"
 
 [network]
 # The UDP address to listen on. "0.0.0.0:4433" for every interface; port 0 for any free one.
@@ -32,12 +40,18 @@ handshakes_per_address = 128
 frames_per_round = 64
 
 [cohort]
+# What nodes trust this coordinator with: "malicious" for nothing, or "honest-but-curious" to follow
+# the protocol. Each node has a policy of its own, and refuses what is weaker.
+threat_model = "malicious"
+# Who is whose neighbour: "complete" for everybody, or "sparse" for large cohorts, where degree and
+# threshold are chosen so that the bounds below hold but for tiny probabilities.
+graph = "complete"
 # Nodes that a round needs at least, 3 or more: a sum of two reveals each to the other.
-min_clients = 3
+min_clients = 5
 # Nodes that a round takes at most. Fixes the width of the ring: more nodes, more bits an element.
 max_clients = 100
-# Share of a roster that may be corrupt, 0 to below 1. A = floor(share x nodes); the threshold is
-# above A.
+# Share of a roster that may be corrupt, 0 to below 1. A = floor(share x nodes), at least 1; the
+# threshold follows from it.
 corrupt_fraction = 0.1
 # Share of a roster that may be lost after it is fixed, 0 to below 1.
 dropout_fraction = 0.3
@@ -90,6 +104,14 @@ min_seconds = 60.0
 # The longest wait.
 max_seconds = 600.0
 # Share of those that shared their keys, 0 to 1.
+min_fraction = 0.8
+
+[deadlines.consistency_check]
+# Until the survivors have signed who they are, where they do not trust the coordinator.
+min_seconds = 10.0
+# The longest wait.
+max_seconds = 60.0
+# Share of the survivors, 0 to 1.
 min_fraction = 0.8
 
 [deadlines.unmask]

@@ -10,7 +10,8 @@ fn out_of_range(text: &str) -> (&'static str, String) {
 #[test]
 fn an_empty_file_is_the_default() {
     let config = Config::parse("").unwrap();
-    assert_eq!(config.cohort.min_clients, 3);
+    assert_eq!(config.cohort.min_clients, 5);
+    assert_eq!(config.cohort.threat_model, ThreatModel::Malicious);
     assert_eq!(config.uploads.max_buffered, 4);
     assert_eq!(config.training, DEFAULT_TRAINING);
     assert_eq!(config.server, DEFAULT_SERVER);
@@ -20,14 +21,14 @@ fn an_empty_file_is_the_default() {
 fn the_template_says_the_defaults() {
     let listen = Config::parse("").unwrap().network.listen;
     assert_eq!(
-        Config::parse(&template(listen)).unwrap(),
+        Config::parse(&template(listen, None)).unwrap(),
         Config::parse("").unwrap()
     );
 }
 
 #[test]
 fn every_key_of_the_template_is_explained() {
-    let text = template("127.0.0.1:4433".parse().unwrap());
+    let text = template("127.0.0.1:4433".parse().unwrap(), None);
     let mut explained = false;
     for line in text.lines() {
         if line.starts_with('#') {
@@ -124,7 +125,7 @@ fn bounds_without_a_threshold_are_refused() {
         Config::parse(text),
         Err(ConfigError::Threshold {
             clients: 4,
-            error: ParametersError::Infeasible { .. },
+            error: ChooserError::Infeasible { .. },
             ..
         })
     ));
@@ -132,13 +133,41 @@ fn bounds_without_a_threshold_are_refused() {
 
 #[test]
 fn the_threshold_is_chosen_for_the_actual_roster() {
-    let config =
-        Config::parse("[cohort]\ncorrupt_fraction = 0.25\ndropout_fraction = 0.3").unwrap();
-    assert_eq!(config.cohort.threshold(3), Ok(2));
-    assert_eq!(config.cohort.threshold(12), Ok(4)); // A = 3, D = 3: 4 ≤ 8.
-    assert_eq!(config.cohort.threshold(100), Ok(26));
-    assert_eq!(
-        config.cohort.threshold(2),
-        Err(ParametersError::Cohort { min: 2, max: 2 })
-    );
+    let chosen = |model: &str, n: u32| {
+        let text = format!(
+            "[cohort]\nthreat_model = \"{model}\"\ncorrupt_fraction = 0.25\ndropout_fraction = 0.2"
+        );
+        let choice = Config::parse(&text).unwrap().cohort.choose(n);
+        choice.map(|choice| (choice.degree(), choice.threshold()))
+    };
+    // At least one corrupt node; max(A + 1, 2), or the upper half of n + A.
+    for (model, n, threshold) in [
+        ("honest-but-curious", 5, 2),
+        ("honest-but-curious", 12, 4),
+        ("honest-but-curious", 100, 26),
+        ("malicious", 5, 3),
+        ("malicious", 12, 8),
+        ("malicious", 100, 63),
+    ] {
+        assert_eq!(chosen(model, n), Ok((n - 1, threshold)), "{model}, {n}");
+    }
+    assert!(matches!(
+        chosen("malicious", 2),
+        Err(ChooserError::Cohort { cohort: 2, .. })
+    ));
+}
+
+#[test]
+fn a_sparse_graph_has_few_neighbours() {
+    let text = "[cohort]\ngraph = \"sparse\"\nthreat_model = \"honest-but-curious\"\n\
+                max_clients = 1000\nmin_clients = 1000\ncorrupt_fraction = 0.05\n\
+                dropout_fraction = 0.05";
+    let choice = Config::parse(text).unwrap().cohort.choose(1_000).unwrap();
+    assert_eq!((choice.degree(), choice.threshold()), (30, 17));
+}
+
+#[test]
+fn the_malicious_model_needs_an_authority_that_is_one() {
+    let (key, value) = out_of_range("[federation]\nauthority = \"ABC\"");
+    assert_eq!((key, value.as_str()), ("federation.authority", "\"ABC\""));
 }

@@ -25,7 +25,7 @@ impl Attempt<'_> {
         for client in chosen {
             self.announce(client);
         }
-        let mut state = CollectAdverts::new(self.session().clone());
+        let mut state = CollectAdverts::new(self.session().clone(), self.trust());
         let training = self.opened;
         while let Some(at) = self.wait_for_adverts(&state, training.elapsed()) {
             let since_announcement = training + at;
@@ -213,10 +213,10 @@ impl Attempt<'_> {
             )));
         }
         let n = u32::try_from(tally.have).unwrap_or(u32::MAX);
-        let threshold = self.environment.config.cohort.threshold(n);
-        let threshold = threshold.map_err(|error| self.abandoned(error))?;
+        let choice = self.environment.config.cohort.choose(n);
+        let choice = choice.map_err(|error| self.abandoned(error))?;
         state
-            .close(threshold)
+            .close(choice.degree(), choice.threshold())
             .map_err(|abort| self.abandoned(abort))
     }
 }

@@ -1,9 +1,10 @@
-//! The phases that nodes answer with one control message: ShareKeys and Unmask.
+//! The phases that nodes answer with one control message: ShareKeys, ConsistencyCheck, Unmask.
 
 use secagg::{
-    ClientId, DecodeError, Session, ShareKeys, UnmaskShares,
+    ClientId, ConsistencyCheck, DecodeError, Session, ShareKeys, ThreatModel, UnmaskShares,
     server::{
-        CollectMasked, CollectShares, CollectUnmask, Outcome, Rejection, RejectionReason, Tally,
+        CollectMasked, CollectShares, CollectSignatures, CollectUnmask, Outcome, Rejection,
+        RejectionReason, Tally,
     },
 };
 use secagg_wire::{close::CloseCode, message::NodeMessage, phase::Phase};
@@ -31,23 +32,33 @@ impl Attempt<'_> {
         state.close().map_err(|abort| self.abandoned(abort))
     }
 
-    pub(super) async fn unmask(&mut self, mut state: CollectUnmask) -> Result<Outcome, Failure> {
-        self.open(Phase::Unmask).await;
+    pub(super) async fn consistency_check(
+        &mut self,
+        mut state: CollectSignatures,
+    ) -> Result<CollectUnmask, Failure> {
+        self.open(Phase::ConsistencyCheck).await;
         let survivors = state.survivors().encode(self.session());
         let clients = state.clients();
-        for client in self.members.untold() {
-            match clients.binary_search(&client) {
-                Ok(_) => self.send_secagg(client, survivors.clone()),
-                Err(_) => self.exclude(client),
-            }
-        }
-        // Who is gone by now cannot answer, though its vector stays in the sum.
-        for client in clients {
-            if self.lobby.link(client).is_none() {
-                self.members
-                    .lose(client, self.phase, "its connection was lost");
-                state.drop_client(client);
-            }
+        self.exclude_others(&clients);
+        self.ask(&mut state, &clients, |_, _| Some(survivors.clone()));
+        let rule = self.environment.config.deadlines.consistency_check;
+        self.collect(&mut state, rule).await?;
+        state.close().map_err(|abort| self.abandoned(abort))
+    }
+
+    pub(super) async fn unmask(&mut self, mut state: CollectUnmask) -> Result<Outcome, Failure> {
+        self.open(Phase::Unmask).await;
+        let clients = state.clients();
+        let session = self.session().clone();
+        if session.parameters().threat_model() == ThreatModel::HonestButCurious {
+            let survivors = state.survivors().encode(&session);
+            self.exclude_others(&clients);
+            self.ask(&mut state, &clients, |_, _| Some(survivors.clone()));
+        } else {
+            // Survivors that did not sign are not asked, but stay in the sum.
+            self.ask(&mut state, &clients, |state, client| {
+                Some(state.signatures_for(client)?.encode(&session))
+            });
         }
         let rule = self.environment.config.deadlines.unmask;
         self.collect(&mut state, rule).await?;
@@ -56,6 +67,39 @@ impl Attempt<'_> {
         match outcome {
             Ok(outcome) => outcome.map_err(|abort| self.abandoned(abort)),
             Err(_) => Err(self.abandoned("internal error: unmasking panicked")),
+        }
+    }
+
+    /// The round goes on with these clients alone.
+    fn exclude_others(&mut self, clients: &[ClientId]) {
+        for client in self.members.untold() {
+            if clients.binary_search(&client).is_err() {
+                self.exclude(client);
+            }
+        }
+    }
+
+    /// Sends each of these clients the message that opens the phase.
+    fn ask<S: Collecting>(
+        &mut self,
+        state: &mut S,
+        clients: &[ClientId],
+        body: impl Fn(&S, ClientId) -> Option<Vec<u8>>,
+    ) {
+        for client in clients {
+            if self.members.is_untold(*client)
+                && let Some(body) = body(state, *client)
+            {
+                self.send_secagg(*client, body);
+            }
+        }
+        // Who is gone by now cannot answer, though its vector stays in the sum.
+        for client in clients {
+            if self.lobby.link(*client).is_none() {
+                self.members
+                    .lose(*client, self.phase, "its connection was lost");
+                state.drop_client(*client);
+            }
         }
     }
 
@@ -160,7 +204,7 @@ trait Collecting {
 }
 
 macro_rules! collecting {
-    ($State:ident, $Message:ident) => {
+    ($State:ident, $Message:ident, $receive:expr) => {
         impl Collecting for $State {
             type Message = $Message;
 
@@ -169,7 +213,7 @@ macro_rules! collecting {
             }
 
             fn receive(&mut self, from: ClientId, message: $Message) -> Result<(), Rejection> {
-                Self::receive(self, from, message)
+                $receive(self, from, message)
             }
 
             fn drop_client(&mut self, client: ClientId) {
@@ -183,5 +227,10 @@ macro_rules! collecting {
     };
 }
 
-collecting!(CollectShares, ShareKeys);
-collecting!(CollectUnmask, UnmaskShares);
+collecting!(CollectShares, ShareKeys, Self::receive);
+collecting!(
+    CollectSignatures,
+    ConsistencyCheck,
+    |state: &mut Self, from, check| state.receive(from, &check)
+);
+collecting!(CollectUnmask, UnmaskShares, Self::receive);

@@ -10,7 +10,7 @@ use std::{
 
 use secagg::{
     ClientId, MaskedInput,
-    server::{CollectMasked, CollectUnmask},
+    server::{AfterMasked, CollectMasked},
 };
 use secagg_wire::{close::CloseCode, digest::Digest, message::NodeMessage, phase::Phase};
 use serde_json::json;
@@ -25,7 +25,7 @@ impl Attempt<'_> {
     pub(super) async fn masked_input(
         &mut self,
         state: CollectMasked,
-    ) -> Result<CollectUnmask, Failure> {
+    ) -> Result<AfterMasked, Failure> {
         self.open(Phase::MaskedInput).await;
         let serial = self.open_window(&state);
         let state = self.collect_vectors(state, serial).await;

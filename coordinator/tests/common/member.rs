@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use secagg::{
     ClientId, Context, Delivery, Parameters, Policy, Roster, Session, Survivors, Vector,
-    client::{AwaitDelivery, AwaitRoster, AwaitSurvivors},
+    client::{AwaitDelivery, AwaitRoster, AwaitSurvivors, Unmasking},
 };
 use secagg_learning::{Counters, Plan, RoundKind, UpdateCodec};
 use secagg_wire::{
@@ -165,8 +165,17 @@ impl Member {
     /// AdvertiseKeys.
     pub async fn advertise(&mut self, announced: &Announced) -> AwaitRoster {
         let session = announced.session.clone();
-        let (state, advert) =
-            AwaitRoster::start(session, self.id, Policy::default(), &mut self.rng);
+        let policy = Policy {
+            threat_model: secagg::ThreatModel::HonestButCurious,
+            ..Policy::default()
+        };
+        let (state, advert) = AwaitRoster::start(
+            session,
+            secagg::Member::unsigned(self.id),
+            policy,
+            &mut self.rng,
+        )
+        .unwrap();
         let body = advert.encode(&announced.session);
         self.send(announced, Phase::AdvertiseKeys, body).await;
         state
@@ -208,7 +217,9 @@ impl Member {
     pub async fn unmask(&mut self, announced: &Announced, state: AwaitSurvivors) {
         let body = self.secagg(announced, Phase::Unmask).await;
         let survivors = Survivors::decode(&body, &announced.session).unwrap();
-        let shares = state.receive(survivors).unwrap();
+        let Unmasking::Reveal(shares) = state.receive(survivors).unwrap() else {
+            panic!("these rounds have no consistency check");
+        };
         let body = shares.encode(&announced.session);
         self.send(announced, Phase::Unmask, body).await;
     }

@@ -73,12 +73,18 @@ impl Folder {
         std::fs::write(model.join("initial.safetensors"), weights_file()).unwrap();
         let made = Self { folder };
         let listen = "127.0.0.1:4433".parse().unwrap();
-        init(&made.path(), &model, listen).unwrap();
+        init(&made.path(), &model, listen, None).unwrap();
         made.configure(config);
         made
     }
 
     pub fn configure(&self, config: &str) {
+        // These clients speak the protocol of the weaker threat model.
+        let weaker = "[cohort]\nthreat_model = \"honest-but-curious\"\n";
+        let config = match config.contains("[cohort]") {
+            true => config.replace("[cohort]\n", weaker),
+            false => format!("{config}{weaker}min_clients = 3\n"),
+        };
         std::fs::write(self.path().join("coordinator.toml"), config).unwrap();
     }
 

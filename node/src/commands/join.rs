@@ -4,13 +4,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use secagg_wire::authority::AuthorityPin;
 use secagg_wire::endpoint::{Address, Timeouts};
 use secagg_wire::process::disable_core_dumps;
 use secagg_wire::text::Name;
 use secagg_wire::token::Token;
 use zeroize::Zeroizing;
 
-use crate::participate::enrolment::{JoinRequest, join};
+use crate::participate::enrolment::{JoinRequest, REQUEST_FILE, join};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -26,6 +27,11 @@ pub(super) struct Arguments {
     /// What the node calls itself, for the coordinator's operator; without it, the directory's name.
     #[arg(long)]
     name: Option<String>,
+    /// The pin of the authority that vouches for nodes, from its operator: this node believes nobody
+    /// else's credentials, and writes a request for one of its own. Without it the node takes part
+    /// only where its policy trusts the coordinator to follow the protocol.
+    #[arg(long, value_name = "PIN")]
+    authority: Option<AuthorityPin>,
     /// Join anew with a directory that has joined before; it keeps its keys, policy and text.
     #[arg(long)]
     again: bool,
@@ -52,6 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         coordinator: arguments.coordinator.clone(),
         token: &token,
         name,
+        authority: arguments.authority,
         again: arguments.again,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -66,11 +73,22 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let _ = writeln!(
         std::io::stdout(),
         "joined {} as {} (id {})\n\
-         what this node insists on stands in {dir}/policy.toml\n\
-         next: `secagg-node add --dir {dir} FILE…`, then `secagg-node run --dir {dir}`",
+         what this node insists on stands in {dir}/policy.toml",
         settings.federation,
         settings.name,
         settings.client_id,
+    );
+    if settings.authority.is_some() {
+        let _ = writeln!(
+            std::io::stdout(),
+            "next: have {dir}/{REQUEST_FILE} signed by the authority (`secagg-coordinator enrol \
+             --authority AUTHORITY_DIR {REQUEST_FILE}`), then `secagg-node credential --dir {dir} \
+             FILE`"
+        );
+    }
+    let _ = writeln!(
+        std::io::stdout(),
+        "next: `secagg-node add --dir {dir} FILE…`, then `secagg-node run --dir {dir}`"
     );
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! An announced round, held against this node's policy, model and text before it says yes.
 
-use secagg::{Context, DecodeError, Parameters, Session};
+use secagg::client::ClientError;
+use secagg::{Context, DecodeError, Parameters, Session, ThreatModel};
 use secagg_learning::{Plan, RoundKind};
 use secagg_wire::digest::{Digest, FileDigest, model_digest, plan_digest};
 use secagg_wire::message::DeclineReason;
@@ -71,6 +72,12 @@ pub struct Assignment {
 }
 
 impl Assignment {
+    /// What the coordinator is trusted with in this round.
+    #[must_use]
+    pub fn threat_model(&self) -> ThreatModel {
+        self.parameters.threat_model()
+    }
+
     /// The session of this round for these weights.
     ///
     /// # Security
@@ -107,9 +114,9 @@ pub enum Refusal {
     /// The plan does not decode to a valid one.
     #[error("the announced plan: {0}")]
     Plan(#[from] PlanBytesError),
-    /// The threat model is none that the policy accepts.
-    #[error("the round's threat model is none that this node's policy accepts")]
-    ThreatModel,
+    /// Threat model, graph or vector are beyond the policy.
+    #[error("{0}")]
+    Policy(ClientError),
     /// The round may start with fewer nodes than the policy allows.
     #[error("the round may start with {cohort} nodes, this node's policy asks for {floor}")]
     SmallCohort {
@@ -178,7 +185,7 @@ impl Refusal {
             Self::NoText => DeclineReason::NoText,
             Self::Ledger(LedgerError::UploadsUsedUp { .. }) => DeclineReason::UploadsUsedUp,
             Self::Parameters(_) | Self::Plan(_) | Self::Ledger(_) => DeclineReason::Other(reason),
-            Self::ThreatModel
+            Self::Policy(_)
             | Self::SmallCohort { .. }
             | Self::LargeCohort { .. }
             | Self::OtherModel { .. }
@@ -205,11 +212,10 @@ impl Announcement {
         let parameters = Parameters::decode(&self.parameters).map_err(Refusal::Parameters)?;
         let plan = decode_plan(&self.plan)?;
         // A coordinator may offer a weaker threat model or a tiny cohort, to learn more of each.
-        if !policy.accepts(parameters.threat_model()) {
-            return Err(Refusal::ThreatModel);
-        }
+        let floors = policy.floors();
+        floors.accepts(&parameters).map_err(Refusal::Policy)?;
         let cohort = parameters.cohort();
-        let floor = policy.floors().min_cohort;
+        let floor = floors.min_cohort;
         if *cohort.start() < floor {
             let cohort = *cohort.start();
             return Err(Refusal::SmallCohort { cohort, floor });

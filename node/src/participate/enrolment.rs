@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secagg::ClientId;
+use secagg_wire::authority::{AuthorityPin, CredentialRequest};
 use secagg_wire::close::CloseCode;
 use secagg_wire::endpoint::{Address, ConnectError, Timeouts, connect};
 use secagg_wire::enrol::{EnrolError, EnrolRefusal, enrol};
-use secagg_wire::identity::{IdentityError, IdentityKey, TlsIdentity};
-use secagg_wire::process::create_private_folder;
+use secagg_wire::identity::{Fingerprint, IdentityError, IdentityKey, TlsIdentity};
+use secagg_wire::process::{Access, create_private_folder, write_atomic};
 use secagg_wire::text::Name;
 use secagg_wire::tls::Alpn;
 use secagg_wire::token::Token;
@@ -29,6 +30,8 @@ pub struct JoinRequest<'a> {
     pub token: &'a Token,
     /// What the node calls itself.
     pub name: Name,
+    /// Whose credentials the node is to believe, and whom it asks for one.
+    pub authority: Option<AuthorityPin>,
     /// Join although the directory is a node's already.
     pub again: bool,
 }
@@ -147,12 +150,34 @@ pub async fn join(request: &JoinRequest<'_>, timeouts: &Timeouts) -> Result<Sett
         federation,
         name: request.name.as_str().to_owned(),
         client_id: ClientId::from_identity_key(&key.public()),
+        authority: request.authority,
         reconnect_max: Settings::DEFAULT_RECONNECT_MAX,
     };
     NodePolicy::default().write_new(directory)?;
+    if let Some(pin) = request.authority {
+        write_request(directory, &request.name, &key, &identity.fingerprint(), pin)?;
+    }
     // Last: a directory with settings is a node that has joined.
     settings.write(directory)?;
     Ok(settings)
+}
+
+/// The request for a credential, in a node's directory.
+pub const REQUEST_FILE: &str = "request.json";
+
+fn write_request(
+    directory: &Path,
+    name: &Name,
+    key: &IdentityKey,
+    fingerprint: &Fingerprint,
+    authority: AuthorityPin,
+) -> Result<(), JoinError> {
+    let request = CredentialRequest::new(name, &key.signing(), fingerprint, authority);
+    let path = directory.join(REQUEST_FILE);
+    serde_json::to_string_pretty(&request)
+        .map_err(io::Error::from)
+        .and_then(|text| write_atomic(&path, (text + "\n").as_bytes(), Access::Shared))
+        .map_err(|source| JoinError::Directory { path, source })
 }
 
 /// The federation's name where the coordinator only said that it knows this node.

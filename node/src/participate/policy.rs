@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use secagg::{MIN_COHORT, Policy, ThreatModel};
 use secagg_wire::process::{Access, write_atomic};
@@ -22,21 +23,26 @@ pub struct NodePolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename = "policy")]
 struct Raw {
-    threat_models: Vec<AcceptedThreatModel>,
+    threat_model: Weakest,
+    sparse_graph: bool,
     max_corrupt: u32,
+    security_bits: u8,
     min_cohort: u32,
     min_survivors: u32,
     uploads_per_model: u32,
+    roster_wait_seconds: u32,
     max_elements: u64,
     max_bits: u8,
 }
 
-/// A threat model that a node accepts.
+/// The weakest threat model that a node accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum AcceptedThreatModel {
+enum Weakest {
     /// The coordinator follows the protocol, but studies all that it sees.
     HonestButCurious,
+    /// The coordinator may do anything.
+    Malicious,
 }
 
 /// Why there is no policy.
@@ -92,9 +98,6 @@ pub enum PolicyValueError {
         /// The bound on corrupt nodes in it.
         max_corrupt: u32,
     },
-    /// No threat model is accepted.
-    #[error("threat_models is empty: such a node takes part in nothing")]
-    NoThreatModel,
 }
 
 impl NodePolicy {
@@ -132,10 +135,26 @@ impl NodePolicy {
     #[must_use]
     pub fn floors(&self) -> Policy {
         Policy {
+            threat_model: match self.raw.threat_model {
+                Weakest::HonestButCurious => ThreatModel::HonestButCurious,
+                Weakest::Malicious => ThreatModel::Malicious,
+            },
+            sparse_graph: self.raw.sparse_graph,
             max_corrupt: self.raw.max_corrupt,
+            security_bits: self.raw.security_bits,
             min_cohort: self.raw.min_cohort,
             min_survivors: self.raw.min_survivors,
+            // The counters beside the update are wide; `max_bits` is about the update's elements.
+            max_bits: 64,
+            max_vector_bytes: self.raw.max_elements.saturating_mul(8),
         }
+    }
+
+    /// The longest wait between this node's advert and the roster: the graph is drawn from the
+    /// roster, and who has time can redraw it often.
+    #[must_use]
+    pub fn roster_wait(&self) -> Duration {
+        Duration::from_secs(self.raw.roster_wait_seconds.into())
     }
 
     /// How many masked vectors this node uploads at most for one model.
@@ -156,47 +175,55 @@ impl NodePolicy {
         self.raw.max_bits
     }
 
-    /// Whether this node takes part under that threat model.
-    #[must_use]
-    pub fn accepts(&self, threat_model: ThreatModel) -> bool {
-        let accepted = match threat_model {
-            ThreatModel::HonestButCurious => AcceptedThreatModel::HonestButCurious,
-            // One that this version does not know, it cannot accept.
-            _ => return false,
-        };
-        self.raw.threat_models.contains(&accepted)
-    }
-
     fn to_toml(&self) -> String {
         let Raw {
-            threat_models: _,
+            threat_model,
+            sparse_graph,
             max_corrupt,
+            security_bits,
             min_cohort,
             min_survivors,
             uploads_per_model,
+            roster_wait_seconds,
             max_elements,
             max_bits,
         } = &self.raw;
+        let threat_model = match threat_model {
+            Weakest::HonestButCurious => "honest-but-curious",
+            Weakest::Malicious => "malicious",
+        };
         format!(
             "# What this node insists on, whatever its coordinator says. The coordinator cannot\n\
              # change this file; a round that does not fit it is declined.\n\
              \n\
-             # What the coordinator may be trusted with. \"honest-but-curious\": it follows the\n\
-             # protocol, but studies all that it sees.\n\
-             threat_models = [\"honest-but-curious\"]\n\
+             # What the coordinator may be trusted with at most. \"malicious\": with nothing, it may\n\
+             # lie about everything. \"honest-but-curious\": it follows the protocol, but studies all\n\
+             # that it sees.\n\
+             threat_model = \"{threat_model}\"\n\
+             \n\
+             # Whether rounds may use the sparse graph, in which each node has few neighbours.\n\
+             sparse_graph = {sparse_graph}\n\
              \n\
              # At most so many nodes of a round work together against the others. The threshold of\n\
-             # the secret sharing must be above it.\n\
+             # the secret sharing follows from it.\n\
              max_corrupt = {max_corrupt}\n\
+             \n\
+             # In the sparse graph these nodes may surround one node with a probability of 2 to the\n\
+             # power of minus this number.\n\
+             security_bits = {security_bits}\n\
              \n\
              # The fewest nodes that a round may start with, and the fewest whose sum may be opened.\n\
              min_cohort = {min_cohort}\n\
              min_survivors = {min_survivors}\n\
              \n\
              # Masked updates that this node uploads for one and the same model. With more than one,\n\
-             # a coordinator that claims that a round failed gets a second sum over other nodes; 1 is\n\
-             # right where the coordinator is not trusted to follow the protocol.\n\
+             # a coordinator that claims that a round failed gets a second sum over other nodes; 2 is\n\
+             # right only where the coordinator is trusted to follow the protocol.\n\
              uploads_per_model = {uploads_per_model}\n\
+             \n\
+             # Seconds that may pass between this node's keys and the list of all nodes: the sparse\n\
+             # graph is drawn from that list, and a coordinator with time can draw it again and again.\n\
+             roster_wait_seconds = {roster_wait_seconds}\n\
              \n\
              # The largest model (elements of a masked vector) and the most bits an element that this\n\
              # node computes and sends.\n\
@@ -207,17 +234,19 @@ impl NodePolicy {
 }
 
 impl Default for NodePolicy {
-    /// The floors of the protocol's own default; two uploads a model, because the only threat model
-    /// is that of a server which follows the protocol.
+    /// The floors of the protocol's own default, against a coordinator that may do anything.
     fn default() -> Self {
         let floors = Policy::default();
         Self {
             raw: Raw {
-                threat_models: vec![AcceptedThreatModel::HonestButCurious],
+                threat_model: Weakest::Malicious,
+                sparse_graph: floors.sparse_graph,
                 max_corrupt: floors.max_corrupt,
+                security_bits: floors.security_bits,
                 min_cohort: floors.min_cohort,
                 min_survivors: floors.min_survivors,
-                uploads_per_model: 2,
+                uploads_per_model: 1,
+                roster_wait_seconds: 1_800,
                 max_elements: crate::model::MAX_PARAMETERS + 64,
                 max_bits: 40,
             },
@@ -235,6 +264,13 @@ impl TryFrom<Raw> for NodePolicy {
             ("min_cohort", raw.min_cohort.into(), least, most),
             ("min_survivors", raw.min_survivors.into(), least, most),
             ("uploads_per_model", raw.uploads_per_model.into(), 1, most),
+            ("security_bits", raw.security_bits.into(), 20, 120),
+            (
+                "roster_wait_seconds",
+                raw.roster_wait_seconds.into(),
+                1,
+                most,
+            ),
             ("max_elements", raw.max_elements, 1, u64::MAX),
             ("max_bits", raw.max_bits.into(), 1, 64),
         ] {
@@ -253,9 +289,6 @@ impl TryFrom<Raw> for NodePolicy {
                 min_survivors,
                 max_corrupt,
             });
-        }
-        if raw.threat_models.is_empty() {
-            return Err(PolicyValueError::NoThreatModel);
         }
         Ok(Self { raw })
     }
@@ -281,12 +314,12 @@ mod tests {
             NodePolicy::default()
         );
         let own = fs::read_to_string(&path).unwrap();
-        let own = own.replace("uploads_per_model = 2", "uploads_per_model = 1");
+        let own = own.replace("uploads_per_model = 1", "uploads_per_model = 3");
         fs::write(&path, &own).unwrap();
         NodePolicy::default().write_new(folder.path()).unwrap();
         assert_eq!(
             NodePolicy::read(folder.path()).unwrap().uploads_per_model(),
-            1
+            3
         );
     }
 
@@ -330,10 +363,6 @@ mod tests {
                 most: u32::MAX.into()
             }
         );
-        assert_eq!(
-            with(|raw| raw.threat_models.clear()),
-            PolicyValueError::NoThreatModel
-        );
     }
 
     #[test]
@@ -347,7 +376,7 @@ mod tests {
             ),
             (text.replace("max_bits", "max_bit"), "max_bit"),
             (
-                text.replace("honest-but-curious\"]", "trusting\"]"),
+                text.replace("= \"malicious\"", "= \"trusting\""),
                 "trusting",
             ),
         ] {

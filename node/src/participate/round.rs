@@ -9,8 +9,12 @@ mod error;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use secagg::client::{AwaitDelivery, AwaitRoster, AwaitSurvivors, ReadyToMask};
-use secagg::{DecodeError, Delivery, Roster, Session, Survivors, Vector};
+use secagg::client::{
+    AwaitDelivery, AwaitRoster, AwaitSurvivors, ClientError, ReadyToMask, Unmasking,
+};
+use secagg::{
+    DecodeError, Delivery, Member, Roster, Session, Signatures, Survivors, ThreatModel, Vector,
+};
 use secagg_wire::digest::Digest;
 use secagg_wire::events::{Round, SpanKind, SpanTimer};
 use secagg_wire::frame::SecaggLimit;
@@ -25,6 +29,7 @@ pub use self::error::RoundError;
 use super::announcement::{Announcement, Assignment, FederationModel, upload};
 use super::cache::{ModelFile, Received};
 use super::cancel::Cancel;
+use super::credential;
 use super::link::{Disconnected, Fetcher, Outbox};
 use super::local::{LocalRound, count_text};
 use super::node::Node;
@@ -72,13 +77,14 @@ impl RoundTask {
 
     async fn take_part(&mut self, announcement: Announcement) -> Result<SpanTimer, RoundError> {
         let expected = announcement.weights;
-        let assignment = self.check(announcement).await?;
+        let (assignment, member) = self.check(announcement).await?;
         let provisional = assignment.session(&expected.sha256);
         // The longest that the coordinator can send in this round.
         for len in [
             Roster::max_encoded_len(&provisional),
             Delivery::max_encoded_len(&provisional),
             Survivors::max_encoded_len(&provisional),
+            Signatures::max_encoded_len(&provisional),
         ] {
             self.limit.allow(len);
         }
@@ -92,20 +98,27 @@ impl RoundTask {
         self.pause(PausePoint::Train).await;
         let input = self.compute(assignment, session.clone(), received).await?;
 
-        let state = self.advertise_keys(&session).await?;
+        let state = self.advertise_keys(&session, member).await?;
         let state = self.share_keys(&session, state).await?;
         let state = self.masked_input(&session, state, input).await?;
         self.unmask(&session, state).await?;
         Ok(SpanTimer::start(SpanKind::Waiting))
     }
 
-    /// Holds the announcement against policy, model, text and ledger.
-    async fn check(&self, announcement: Announcement) -> Result<Assignment, RoundError> {
+    /// Holds the announcement against policy, model, text and ledger, and finds out who this node
+    /// is in it.
+    async fn check(&self, announcement: Announcement) -> Result<(Assignment, Member), RoundError> {
         let (node, model) = (Arc::clone(&self.node), Arc::clone(&self.model));
         self.heavy(move || {
             let text = count_text(&node.directory)?;
             let ledger = node.ledger();
-            Ok(announcement.check(&model, &node.policy, &ledger, text)?)
+            let assignment = announcement.check(&model, &node.policy, &ledger, text)?;
+            let member = credential::member(&node.directory, &node.settings)?;
+            // Better now than after training.
+            if assignment.threat_model() != ThreatModel::HonestButCurious && !member.is_signed() {
+                return Err(ClientError::NoCredential.into());
+            }
+            Ok((assignment, member))
         })
         .await?
     }
@@ -171,15 +184,19 @@ impl RoundTask {
         .await?
     }
 
-    async fn advertise_keys(&self, session: &Session) -> Result<AwaitRoster, RoundError> {
+    async fn advertise_keys(
+        &self,
+        session: &Session,
+        member: Member,
+    ) -> Result<AwaitRoster, RoundError> {
         self.pause(PausePoint::AdvertiseKeys).await;
-        let (policy, id) = (self.node.policy.floors(), self.node.client_id);
+        let policy = self.node.policy.floors();
         let own = session.clone();
         let (state, advert) = self
             .cryptography("keygen", move || {
-                AwaitRoster::start(own, id, policy, &mut os_rng())
+                AwaitRoster::start(own, member, policy, &mut os_rng())
             })
-            .await?;
+            .await??;
         self.answer(Phase::AdvertiseKeys, advert.encode(session))
             .await?;
         Ok(state)
@@ -190,7 +207,12 @@ impl RoundTask {
         session: &Session,
         state: AwaitRoster,
     ) -> Result<AwaitDelivery, RoundError> {
-        let roster = self.next(Phase::ShareKeys, session, Roster::decode).await?;
+        // V-42. Who has time between the last advert and the roster can redraw the graph often.
+        let wait = self.node.policy.roster_wait();
+        let roster = self.next(Phase::ShareKeys, session, Roster::decode);
+        let roster = tokio::time::timeout(wait, roster)
+            .await
+            .map_err(|_| RoundError::RosterLate { wait })??;
         self.pause(PausePoint::ShareKeys).await;
         let (state, shares) = self
             .cryptography("shares", move || state.receive(roster, &mut os_rng()))
@@ -255,11 +277,31 @@ impl RoundTask {
     }
 
     async fn unmask(&mut self, session: &Session, state: AwaitSurvivors) -> Result<(), RoundError> {
-        let survivors = self.next(Phase::Unmask, session, Survivors::decode).await?;
-        self.pause(PausePoint::Unmask).await;
-        let shares = self
-            .cryptography("unmask", move || state.receive(survivors))
+        let checked = session.parameters().threat_model() != ThreatModel::HonestButCurious;
+        let phase = if checked {
+            Phase::ConsistencyCheck
+        } else {
+            Phase::Unmask
+        };
+        let survivors = self.next(phase, session, Survivors::decode).await?;
+        if !checked {
+            self.pause(PausePoint::Unmask).await;
+        }
+        let unmasking = self
+            .cryptography("survivors", move || state.receive(survivors))
             .await??;
+        let shares = match unmasking {
+            Unmasking::Reveal(shares) => shares,
+            Unmasking::Check(state, check) => {
+                self.answer(phase, check.encode(session)).await?;
+                let signatures = self
+                    .next(Phase::Unmask, session, Signatures::decode)
+                    .await?;
+                self.pause(PausePoint::Unmask).await;
+                self.cryptography("signatures", move || state.receive(signatures))
+                    .await??
+            }
+        };
         self.answer(Phase::Unmask, shares.encode(session)).await
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secagg::ClientId;
+use secagg_wire::authority::AuthorityPin;
 use secagg_wire::endpoint::Address;
 use secagg_wire::identity::Fingerprint;
 use secagg_wire::process::{Access, write_atomic};
@@ -31,6 +32,8 @@ pub struct Settings {
     pub name: String,
     /// The node's id, from its identity key.
     pub client_id: ClientId,
+    /// Whose credentials this node believes, if it was given one.
+    pub authority: Option<AuthorityPin>,
     /// The longest wait between two attempts to connect.
     pub reconnect_max: Duration,
 }
@@ -43,6 +46,8 @@ struct Raw {
     federation: String,
     name: String,
     client_id: String,
+    #[serde(default)]
+    authority: String,
     reconnect_max_seconds: f64,
 }
 
@@ -131,6 +136,8 @@ impl Settings {
              name = {}\n\
              # From the identity key.\n\
              client_id = \"{}\"\n\
+             # Who vouches for nodes: this node believes nobody else's credentials.\n\
+             authority = \"{}\"\n\
              # The longest wait between two attempts to connect.\n\
              reconnect_max_seconds = {:?}\n",
             quoted(&self.coordinator.to_string()),
@@ -138,6 +145,8 @@ impl Settings {
             quoted(&self.federation),
             quoted(&self.name),
             self.client_id,
+            self.authority
+                .map_or_else(String::new, |pin| pin.to_string()),
             self.reconnect_max.as_secs_f64(),
         );
         write_atomic(&path, text.as_bytes(), Access::Owner)
@@ -161,6 +170,13 @@ impl Raw {
             .pinned
             .parse()
             .map_err(|error| refused("pinned", &self.pinned, format!("{error}")))?;
+        let authority = match self.authority.as_str() {
+            "" => None,
+            text => Some(
+                text.parse()
+                    .map_err(|error| refused("authority", text, format!("{error}")))?,
+            ),
+        };
         let mut id = [0; ClientId::LEN];
         hex::decode_to_slice(&self.client_id, &mut id)
             .map_err(|error| refused("client_id", &self.client_id, error.to_string()))?;
@@ -178,6 +194,7 @@ impl Raw {
             federation: self.federation,
             name: self.name,
             client_id: ClientId::from_bytes(id),
+            authority,
             reconnect_max,
         })
     }
@@ -185,6 +202,8 @@ impl Raw {
 
 #[cfg(test)]
 mod tests {
+    use secagg::{Federation, IdentityKey};
+
     use super::*;
 
     fn settings() -> Settings {
@@ -194,6 +213,10 @@ mod tests {
             federation: "messages".to_owned(),
             name: "anna's \"phone\"".to_owned(),
             client_id: ClientId::from_bytes([7; 16]),
+            authority: Some(AuthorityPin {
+                key: IdentityKey::from_bytes([8; 32]),
+                federation: Federation([9; 32]),
+            }),
             reconnect_max: Duration::from_millis(1500),
         }
     }

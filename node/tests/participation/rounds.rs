@@ -43,7 +43,7 @@ async fn round(
     for client in &mut *clients {
         client.send(announce).await;
     }
-    let mut collect = server::CollectAdverts::new(session.clone());
+    let mut collect = server::CollectAdverts::new(session.clone(), None);
     for client in &mut *clients {
         client.accepts().await;
         let body = client.secagg(Phase::AdvertiseKeys).await;
@@ -51,7 +51,8 @@ async fn round(
             .receive(client.id, Advert::decode(&body, &session).unwrap())
             .unwrap();
     }
-    let mut collect = collect.close(2).unwrap();
+    let degree = u32::try_from(clients.len()).unwrap() - 1;
+    let mut collect = collect.close(degree, 2).unwrap();
     for client in &mut *clients {
         let roster = collect.roster_for(client.id).unwrap().encode(&session);
         client.open(round, Phase::ShareKeys, roster).await;
@@ -69,7 +70,9 @@ async fn round(
             .receive(client.id, &MaskedInput::from_vec(bytes, &session).unwrap())
             .unwrap();
     }
-    let mut collect = collect.close().unwrap();
+    let server::AfterMasked::Unmask(mut collect) = collect.close().unwrap() else {
+        panic!("these rounds have no consistency check");
+    };
     for client in &mut *clients {
         client
             .open(round, Phase::Unmask, collect.survivors().encode(&session))

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use secagg::ClientId;
+use secagg::Member;
 use secagg_wire::{
     close::CloseCode,
     digest::Digest,
@@ -30,7 +30,7 @@ use super::{
 pub(super) struct Client {
     pub(super) index: usize,
     name: Name,
-    pub(super) id: ClientId,
+    pub(super) member: Member,
     identity: TlsIdentity,
     pinned: Fingerprint,
     pub(super) shared: Arc<Shared>,
@@ -94,7 +94,7 @@ impl Client {
     pub(super) fn new(
         index: usize,
         name: Name,
-        id: ClientId,
+        member: Member,
         identity: TlsIdentity,
         pinned: Fingerprint,
         shared: Arc<Shared>,
@@ -102,7 +102,7 @@ impl Client {
         Self {
             index,
             name,
-            id,
+            member,
             identity,
             pinned,
             shared,

@@ -4,8 +4,9 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use secagg::{
-    Context, Delivery, MaskedInput, Parameters, Policy, Roster, Session, Survivors,
-    client::{AwaitDelivery, AwaitRoster, AwaitSurvivors},
+    Context, Delivery, MaskedInput, Parameters, Policy, Roster, Session, Signatures, Survivors,
+    ThreatModel,
+    client::{AwaitDelivery, AwaitRoster, AwaitSignatures, AwaitSurvivors, Unmasking},
 };
 use secagg_learning::{Plan, UpdateCodec};
 use secagg_wire::{
@@ -73,6 +74,7 @@ enum Stage {
     Roster(Session, Box<AwaitRoster>),
     Delivery(Session, Box<AwaitDelivery>),
     Survivors(Session, Box<AwaitSurvivors>),
+    Signatures(Session, Box<AwaitSignatures>),
     /// A stalled upload stays open for as long as it is kept here.
     Nothing(Option<Outgoing>),
 }
@@ -129,9 +131,24 @@ impl<'a> Round<'a> {
                     let delivery = Delivery::decode(&body, &session)?;
                     self.upload(control, session, *state, delivery).await
                 }
-                (Phase::Unmask, Stage::Survivors(session, state)) => {
+                (
+                    phase @ (Phase::ConsistencyCheck | Phase::Unmask),
+                    Stage::Survivors(session, state),
+                ) => {
                     let survivors = Survivors::decode(&body, &session)?;
-                    let body = state.receive(survivors)?.encode(&session);
+                    let (moment, body) = match state.receive(survivors)? {
+                        Unmasking::Reveal(shares) => (Moment::Unmask, shares.encode(&session)),
+                        Unmasking::Check(state, check) => {
+                            let body = check.encode(&session);
+                            self.stage = Stage::Signatures(session, Box::new(state));
+                            (Moment::ConsistencyCheck, body)
+                        }
+                    };
+                    self.send_secagg(control, moment, phase, body).await
+                }
+                (Phase::Unmask, Stage::Signatures(session, state)) => {
+                    let signatures = Signatures::decode(&body, &session)?;
+                    let body = state.receive(signatures)?.encode(&session);
                     self.send_secagg(control, Moment::Unmask, Phase::Unmask, body)
                         .await
                 }
@@ -168,6 +185,7 @@ impl<'a> Round<'a> {
             Roster::max_encoded_len(&session),
             Delivery::max_encoded_len(&session),
             Survivors::max_encoded_len(&session),
+            Signatures::max_encoded_len(&session),
         ];
         longest
             .into_iter()
@@ -178,10 +196,13 @@ impl<'a> Round<'a> {
         }
         let (state, advert) = AwaitRoster::start(
             session.clone(),
-            self.client.id,
-            Policy::default(),
+            self.client.member.clone(),
+            Policy {
+                threat_model: ThreatModel::HonestButCurious,
+                ..Policy::default()
+            },
             &mut random()?,
-        );
+        )?;
         let body = advert.encode(&session);
         self.stage = Stage::Roster(session, Box::new(state));
         self.send_secagg(control, Moment::AdvertiseKeys, Phase::AdvertiseKeys, body)

@@ -19,7 +19,9 @@ pub enum Moment {
     Upload,
     /// The coordinator has the whole masked vector.
     Uploaded,
-    /// Has the survivors, before it sends its unmask shares.
+    /// Has the survivors, before it signs them.
+    ConsistencyCheck,
+    /// Has the survivors, or the others' signatures on them, before it sends its unmask shares.
     Unmask,
 }
 
@@ -78,7 +80,7 @@ impl Script {
     }
 }
 
-const MOMENTS: [(Moment, &str); 8] = [
+const MOMENTS: [(Moment, &str); 9] = [
     (Moment::Announced, "announced"),
     (Moment::Train, "train"),
     (Moment::AdvertiseKeys, "advertise-keys"),
@@ -86,6 +88,7 @@ const MOMENTS: [(Moment, &str); 8] = [
     (Moment::MaskedInput, "masked-input"),
     (Moment::Upload, "upload"),
     (Moment::Uploaded, "uploaded"),
+    (Moment::ConsistencyCheck, "consistency-check"),
     (Moment::Unmask, "unmask"),
 ];
 

@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
     /// Nodes that are killed in the middle of a round; they come back.
     #[arg(long, default_value_t = 2, value_name = "K")]
     pub(crate) kill: usize,
+    /// Let nodes trust the coordinator to follow the protocol: no signatures, one phase fewer.
+    #[arg(long)]
+    pub(crate) honest_but_curious: bool,
     /// Do not compare with pooled training.
     #[arg(long)]
     pub(crate) no_pooled: bool,
@@ -227,9 +230,11 @@ impl Arguments {
     }
 }
 
-/// Nodes that a round can lose: about a third, and two have to be left for the threshold.
+/// Nodes that a round can lose: about a third, and more than the threshold, ⌈(n + 1) / 2⌉, have to
+/// be left.
 pub(crate) fn most_kills(nodes: usize) -> usize {
-    (nodes / 3).min(nodes.saturating_sub(2))
+    let threshold = (nodes + 1).div_ceil(2);
+    (nodes / 3).min(nodes.saturating_sub(threshold + 1))
 }
 
 #[cfg(test)]
@@ -284,7 +289,8 @@ mod tests {
             ("--nodes 2", "--nodes 2"),
             ("--rounds 0", "--rounds 0"),
             ("--kill 5", "at most 4"),
-            ("--nodes 3 --kill 2", "at most 1"),
+            ("--nodes 3 --kill 2", "at most 0"),
+            ("--nodes 6 --kill 2", "at most 1"),
             ("--rounds 1", "--rounds 1"),
         ] {
             let message = parse(line).settings().unwrap_err().to_string();

@@ -51,6 +51,8 @@ struct Federation<'a> {
 pub(crate) fn run(
     site: &Site,
     people: &[Person],
+    trusting: bool,
+    pin: &str,
     tokens: &[String],
     script: &Script,
 ) -> Result<Record> {
@@ -72,7 +74,10 @@ pub(crate) fn run(
         progress: Progress::new(),
     };
     let address = federation.address()?;
-    site.join(people, &address, tokens)?;
+    site.join(people, &address, pin, tokens)?;
+    if trusting {
+        site.trust_coordinator(people)?;
+    }
     federation.progress.note(&format!(
         "coordinator on {address}, {} nodes have joined",
         people.len()

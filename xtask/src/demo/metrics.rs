@@ -53,6 +53,8 @@ pub(crate) struct Run {
     pub(crate) rounds: u32,
     /// Nodes to be killed.
     pub(crate) kill: usize,
+    /// What nodes trusted the coordinator with, as in `coordinator.toml`.
+    pub(crate) threat_model: String,
     /// The seed.
     pub(crate) seed: u32,
     /// Parameters of the model.

@@ -240,6 +240,13 @@ fn settings(metrics: &Metrics) -> String {
         ),
         ("Seed", run.seed.to_string()),
         (
+            "Threat model",
+            match run.threat_model.as_str() {
+                "malicious" => "malicious: nodes trust the coordinator with nothing".to_owned(),
+                other => format!("{other}: nodes trust the coordinator to follow the protocol"),
+            },
+        ),
+        (
             "Took",
             format!(
                 "{} federated, {} pooled, {} altogether, after the build",

@@ -161,6 +161,7 @@ pub(crate) fn metrics() -> Metrics {
             nodes: 4,
             rounds: 3,
             kill: 1,
+            threat_model: "malicious".to_owned(),
             seed: 1,
             parameters: 120_000,
             federated_seconds: 31.0,

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::arguments::{LocalOptimizer, ServerOptimizer, Settings};
+use super::arguments::{Arguments, LocalOptimizer, ServerOptimizer, Settings};
 use super::children::output_of;
 use super::parallel::in_parallel;
 use super::people::{People, Person};
@@ -23,9 +23,6 @@ pub(crate) struct Site {
 /// Seconds without a sign of life after which a killed node counts as gone. The nodes share few
 /// cores: less could take a busy one for dead.
 const IDLE_SECONDS: f64 = 6.0;
-
-/// Share of a roster that may be lost after it is fixed.
-const DROPOUT: f64 = 0.3;
 
 impl Site {
     /// An empty `target/demo`.
@@ -145,6 +142,28 @@ impl Site {
         Ok(text.lines().count())
     }
 
+    /// The authority's folder: apart from the coordinator, which never reads it.
+    fn authority_folder(&self) -> PathBuf {
+        self.folder.join("authority")
+    }
+
+    /// Makes the authority that vouches for nodes, and returns its pin.
+    ///
+    /// # Errors
+    ///
+    /// When `authority` fails.
+    pub(crate) fn make_authority(&self) -> Result<String> {
+        let mut command = self.coordinator();
+        command.arg("authority").arg(self.authority_folder());
+        let printed = output_of(
+            "secagg-coordinator authority",
+            &mut command,
+            &self.log("authority"),
+        )?;
+        let pin = printed.lines().next();
+        Ok(pin.context("no authority's pin was printed")?.to_owned())
+    }
+
     /// Makes the coordinator, with settings of its own, and a token for each node.
     ///
     /// # Errors
@@ -194,26 +213,81 @@ impl Site {
         Ok(())
     }
 
-    /// Registers every node with the running coordinator.
+    /// Registers every node with the running coordinator, and has the authority vouch for it.
     ///
     /// # Errors
     ///
-    /// When `join` fails.
-    pub(crate) fn join(&self, people: &[Person], address: &str, tokens: &[String]) -> Result<()> {
+    /// When `join`, `enrol --authority` or `credential` fails.
+    pub(crate) fn join(
+        &self,
+        people: &[Person],
+        address: &str,
+        pin: &str,
+        tokens: &[String],
+    ) -> Result<()> {
         let both: Vec<_> = people.iter().zip(tokens).collect();
         in_parallel(&both, |(person, token)| {
             let mut join = self.node();
             join.args(["join", &format!("quic://{address}"), token]);
             join.arg("--dir").arg(self.node_folder(person));
-            join.args(["--name", &person.name]);
+            join.args(["--name", &person.name, "--authority", pin]);
             output_of("secagg-node join", &mut join, &self.log(&person.slug))
         })?;
+        let mut enrol = self.coordinator();
+        enrol
+            .args(["enrol", "--authority"])
+            .arg(self.authority_folder());
+        let folders = people.iter().map(|person| self.node_folder(person));
+        enrol.args(folders.map(|folder| folder.join("request.json")));
+        output_of(
+            "secagg-coordinator enrol --authority",
+            &mut enrol,
+            &self.log("authority"),
+        )?;
+        in_parallel(people, |person| {
+            let folder = self.node_folder(person);
+            let mut credential = self.node();
+            credential.args(["credential", "--dir"]).arg(&folder);
+            credential.arg(folder.join("request.credential.json"));
+            let log = self.log(&person.slug);
+            output_of("secagg-node credential", &mut credential, &log)
+        })?;
+        Ok(())
+    }
+
+    /// Lets every node trust the coordinator to follow the protocol: by its own policy, none does.
+    ///
+    /// # Errors
+    ///
+    /// When a policy cannot be read or written.
+    pub(crate) fn trust_coordinator(&self, people: &[Person]) -> Result<()> {
+        for person in people {
+            let path = self.node_folder(person).join("policy.toml");
+            let named = || format!("cannot change {}", path.display());
+            let policy = fs::read_to_string(&path).with_context(named)?;
+            let policy = policy.replace(
+                "threat_model = \"malicious\"",
+                "threat_model = \"honest-but-curious\"",
+            );
+            fs::write(&path, policy).with_context(named)?;
+        }
         Ok(())
     }
 }
 
 /// `coordinator.toml` of a run. What is not said here is at its default.
-pub(crate) fn config(settings: &Settings, nodes: usize, kill: usize, rounds: u32) -> String {
+pub(crate) fn config(
+    settings: &Settings,
+    arguments: &Arguments,
+    threat_model: &str,
+    pin: &str,
+) -> String {
+    let Arguments {
+        nodes,
+        kill,
+        rounds,
+        ..
+    } = *arguments;
     let optimizer = match settings.local_optimizer {
         LocalOptimizer::Sgd => "sgd",
         LocalOptimizer::Adam => "adam",
@@ -244,10 +318,11 @@ pub(crate) fn config(settings: &Settings, nodes: usize, kill: usize, rounds: u32
     } = settings;
     format!(
         "# Written by `cargo xtask demo`.\n\
-         [federation]\nname = \"demo\"\n\n\
+         [federation]\nname = \"demo\"\nauthority = \"{pin}\"\n\n\
          [network]\nlisten = \"127.0.0.1:0\"\nidle_seconds = {IDLE_SECONDS:?}\n\
          keep_alive_seconds = {keep_alive:?}\n\n\
-         [cohort]\nmin_clients = {least}\nmax_clients = {nodes}\ndropout_fraction = {DROPOUT:?}\n\n\
+         [cohort]\nthreat_model = \"{threat_model}\"\nmin_clients = {least}\n\
+         max_clients = {nodes}\ndropout_fraction = 0.0\n\n\
          [rounds]\nrounds = {rounds}\npatience = 0\nwait_seconds = 120.0\ngather_seconds = 60.0\n\n\
          [update]\nclip_norm = {clip_norm:?}\nrange = {range:?}\nweight_cap = {weight_cap}\n\n\
          [training]\nepochs = {local_epochs}\nbatch = {batch}\n\

@@ -63,7 +63,7 @@ fn announcement(
     cohort: std::ops::RangeInclusive<u32>,
     layout: Layout,
 ) -> Announcement {
-    let (threat_model, graph) = (ThreatModel::HonestButCurious, GraphKind::Complete);
+    let (threat_model, graph) = (ThreatModel::Malicious, GraphKind::Complete);
     Announcement {
         round: 3,
         attempt: 1,

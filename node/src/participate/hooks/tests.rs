@@ -1,8 +1,8 @@
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use secagg::{
-    ClientId, Context, GraphKind, Layout, MaskedInput, Parameters, Policy, Segment, Session,
-    ThreatModel, client, server,
+    ClientId, Context, GraphKind, Layout, MaskedInput, Member, Parameters, Policy, Segment,
+    Session, ThreatModel, client, server,
 };
 use secagg_learning::{LocalOptimizer, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan};
 
@@ -149,20 +149,25 @@ fn vectors_are_packed_as_on_the_wire() {
     };
     let session = Session::new(parameters, context);
     let mut rng = ChaCha20Rng::from_seed([3; 32]);
-    let mut adverts = server::CollectAdverts::new(session.clone());
+    let policy = Policy {
+        threat_model: ThreatModel::HonestButCurious,
+        ..Policy::default()
+    };
+    let mut adverts = server::CollectAdverts::new(session.clone(), None);
     let mut clients = Vec::new();
     for number in 0..3 {
         let id = ClientId::from_bytes([number; 16]);
         let (state, advert) =
-            client::AwaitRoster::start(session.clone(), id, Policy::default(), &mut rng);
+            client::AwaitRoster::start(session.clone(), Member::unsigned(id), policy, &mut rng)
+                .unwrap();
         adverts.receive(id, advert).unwrap();
         clients.push((id, state));
     }
-    let mut shares = adverts.close(2).unwrap();
+    let mut shares = adverts.close(2, 2).unwrap();
     let waiting: Vec<_> = clients
         .into_iter()
         .map(|(id, state)| {
-            let roster = shares.roster_for(id).unwrap().clone();
+            let roster = shares.roster_for(id).unwrap();
             let (state, message) = state.receive(roster, &mut rng).unwrap();
             shares.receive(id, message).unwrap();
             (id, state)
@@ -192,9 +197,13 @@ fn vectors_are_packed_as_on_the_wire() {
             .unwrap();
         uploaded.push((id, state));
     }
-    let mut collect = collect.close().unwrap();
+    let server::AfterMasked::Unmask(mut collect) = collect.close().unwrap() else {
+        panic!("this round has no consistency check");
+    };
     for (id, state) in uploaded {
-        let message = state.receive(collect.survivors()).unwrap();
+        let client::Unmasking::Reveal(message) = state.receive(collect.survivors()).unwrap() else {
+            panic!("this round has no consistency check");
+        };
         collect.receive(id, message).unwrap();
     }
     let outcome = collect.close().unwrap();

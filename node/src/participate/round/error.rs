@@ -1,5 +1,7 @@
 //! Why a node leaves a round.
 
+use std::time::Duration;
+
 use secagg::DecodeError;
 use secagg::client::ClientError;
 use secagg_wire::message::DeclineReason;
@@ -11,6 +13,7 @@ use thiserror::Error;
 use crate::model::WeightsError;
 use crate::participate::announcement::Refusal;
 use crate::participate::cache::CacheError;
+use crate::participate::credential::NodeCredentialError;
 use crate::participate::ledger::LedgerError;
 use crate::participate::link::{Disconnected, FetchError};
 use crate::participate::local::LocalError;
@@ -54,6 +57,21 @@ pub enum RoundError {
         /// The phase of the message.
         found: Phase,
     },
+    /// This node's credential cannot be used.
+    #[error(
+        "this node's credential cannot be used: {0}; have its request signed again, and install the \
+         answer with `secagg-node credential`"
+    )]
+    Credential(#[from] NodeCredentialError),
+    /// The roster came too late.
+    #[error(
+        "the roster did not come within {} seconds after this node's keys, as its policy asks",
+        wait.as_secs()
+    )]
+    RosterLate {
+        /// The policy's limit.
+        wait: Duration,
+    },
     /// The protocol's client refuses.
     #[error("the protocol's checks: {0}")]
     Client(#[from] ClientError),
@@ -85,6 +103,9 @@ impl RoundError {
             Self::Ledger(LedgerError::UploadsUsedUp { .. }) => DeclineReason::UploadsUsedUp,
             // What the protocol's client refuses is this node's policy or the session's rules.
             Self::Client(error) => DeclineReason::Policy(Reason::fitted(&error.to_string())),
+            Self::RosterLate { .. } | Self::Credential(_) => {
+                DeclineReason::Policy(Reason::fitted(&self.to_string()))
+            }
             // Nothing about the node's disk is the coordinator's business.
             Self::Store(_)
             | Self::Cache(_)

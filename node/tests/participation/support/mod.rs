@@ -130,12 +130,19 @@ impl Coordinator {
             coordinator: self.address.into(),
             token: &token,
             name: Name::fitted("node"),
+            authority: None,
             again: false,
         };
         let timeouts = Timeouts::default();
         let (joined, ()) = tokio::join!(join(&request, &timeouts), self.answer_enrolment(None));
         assert_eq!(joined.unwrap().federation, "test");
         running::add_text(directory, messages);
+        // This coordinator speaks the protocol of the weaker threat model.
+        let policy = directory.join("policy.toml");
+        let text = std::fs::read_to_string(&policy).unwrap();
+        let text = text.replace("= \"malicious\"", "= \"honest-but-curious\"");
+        let text = text.replace("uploads_per_model = 1", "uploads_per_model = 2");
+        std::fs::write(policy, text).unwrap();
     }
 
     /// Answers one enrolment: registers, or refuses.

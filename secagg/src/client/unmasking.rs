@@ -150,13 +150,13 @@ impl AwaitSignatures {
     /// V-23. Nothing is revealed twice, and what waits cannot be kept for a second try.
     ///
     /// ```compile_fail,E0277
-    /// use secagg::client::{AwaitSignatures, AwaitSurvivors};
+    /// use secagg::client::AwaitSignatures;
     ///
     /// fn keep<State: Clone>(state: &State) -> State {
     ///     state.clone()
     /// }
     ///
-    /// let _ = (keep::<AwaitSurvivors>, keep::<AwaitSignatures>);
+    /// let _ = keep::<AwaitSignatures>;
     /// ```
     pub fn receive(self, signatures: Signatures) -> Result<UnmaskShares, ClientError> {
         let (expected, found) = (

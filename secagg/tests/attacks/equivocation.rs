@@ -21,18 +21,13 @@ fn answer(
     common::reveal_signed(&world.session, state, &signatures)
 }
 
-fn signed_by(world: &World, clients: &[usize], survivors: &[usize]) -> States<Vec<u8>> {
-    let signs = |client: &usize| (*client, world.signs(*client, survivors).1);
-    clients.iter().map(signs).collect()
-}
-
 const ALL: [usize; 6] = [0, 1, 2, 3, 4, 5];
 
 /// The control: with four signatures of survivors on its own set the client reveals.
 #[test]
 fn the_threshold_of_signatures_is_enough() {
     let world = World::new();
-    let signatures = signed_by(&world, &[1, 2, 3, 4], &ALL);
+    let signatures = world.signatures_of(&[1, 2, 3, 4], &ALL);
     assert!(answer(&world, &ALL, &signatures).is_ok());
 }
 
@@ -46,8 +41,7 @@ fn two_sets_for_two_halves_open_nothing() {
     let mut signatures = States::new();
     let mut states = States::new();
     for (half, survivors) in sets {
-        for client in half.iter().copied() {
-            let (state, signature) = world.signs(client, survivors);
+        for (client, (state, signature)) in world.sign_set(half, survivors) {
             signatures.insert(client, signature);
             states.insert(client, state);
         }
@@ -68,7 +62,7 @@ fn two_sets_for_two_halves_open_nothing() {
 fn signatures_of_another_round_do_not_count() {
     let world = World::new();
     let old = world.again(1);
-    let signatures = signed_by(&old, &ALL[1..], &ALL);
+    let signatures = old.signatures_of(&ALL[1..], &ALL);
     let error = answer(&world, &ALL, &signatures).unwrap_err();
     assert_eq!(error, too_few_signatures(0, 4));
 }
@@ -77,8 +71,8 @@ fn signatures_of_another_round_do_not_count() {
 #[test]
 fn signatures_on_another_set_do_not_count() {
     let world = World::new();
-    let mut signatures = signed_by(&world, &[1, 2, 3], &ALL[..5]);
-    signatures.extend(signed_by(&world, &[4, 5], &ALL));
+    let mut signatures = world.signatures_of(&[1, 2, 3], &ALL[..5]);
+    signatures.extend(world.signatures_of(&[4, 5], &ALL));
     let error = answer(&world, &ALL, &signatures).unwrap_err();
     assert_eq!(error, too_few_signatures(2, 4));
 }
@@ -88,7 +82,7 @@ fn signatures_on_another_set_do_not_count() {
 #[test]
 fn the_clients_own_signature_does_not_count() {
     let world = World::new();
-    let mut signatures = signed_by(&world, &[1, 2, 3], &ALL);
+    let mut signatures = world.signatures_of(&[1, 2, 3], &ALL);
     let (_, own) = world.signs(0, &ALL);
     signatures.extend([(4, own.clone()), (5, own)]);
     let error = answer(&world, &ALL, &signatures).unwrap_err();
@@ -114,7 +108,7 @@ fn signatures_of_lost_clients_do_not_count() {
     let survivors = &ALL[..5];
     let round = round_id(&world.session, &world.roster_for(0));
     let by_hand = |client| sign_survivors(client, &round, &world.survivors(survivors));
-    let mut signatures = signed_by(&world, &[1, 2, 3], survivors);
+    let mut signatures = world.signatures_of(&[1, 2, 3], survivors);
     signatures.insert(5, by_hand(5));
     let error = answer(&world, survivors, &signatures).unwrap_err();
     assert_eq!(error, too_few_signatures(3, 4));
@@ -138,7 +132,7 @@ fn signatures_of_absent_neighbours_do_not_count() {
     });
     let message = world.survivors(&survivors);
     let (state, _) = common::sign(&world.session, states.remove(&0).unwrap(), &message).unwrap();
-    let mut signatures = signed_by(&world, &present[..3], &survivors);
+    let mut signatures = world.signatures_of(&present[..3], &survivors);
     let round = round_id(&world.session, &world.roster_for(0));
     signatures.insert(*absent, sign_survivors(*absent, &round, &message));
     let signatures = world.signatures(0, &signatures);
@@ -152,13 +146,11 @@ fn signatures_of_absent_neighbours_do_not_count() {
 fn signatures_of_strangers_do_not_count() {
     let world = World::sparse(secagg::ThreatModel::Malicious);
     let neighbours = world.neighbours(0);
-    let strangers = world.clients.iter().copied();
-    let strangers = strangers.filter(|client| *client != 0 && !neighbours.contains(client));
-    let signatures = neighbours
-        .iter()
-        .zip(strangers)
-        .map(|(place, stranger)| (*place, world.signs(stranger, &world.clients).1))
-        .collect();
+    let mut strangers = world.clients.clone();
+    strangers.retain(|client| *client != 0 && !neighbours.contains(client));
+    let signatures = world.signatures_of(&strangers, &world.clients);
+    let signatures = neighbours.into_iter().zip(signatures.into_values());
+    let signatures = signatures.collect();
     let clients = world.clients.clone();
     let error = answer(&world, &clients, &signatures).unwrap_err();
     assert_eq!(error, too_few_signatures(0, 5));

@@ -27,16 +27,13 @@ fn world(threshold: u32, max_corrupt: u32) -> World {
     })
 }
 
+type Answers = States<Result<Vec<u8>, ClientError>>;
+
 /// What these clients, told this set, answer when they are shown each other's signatures.
-fn answers(
-    world: &World,
-    told: &[usize],
-    survivors: &[usize],
-) -> (States<Vec<u8>>, States<Result<Vec<u8>, ClientError>>) {
+fn answers(world: &World, told: &[usize], survivors: &[usize]) -> (States<Vec<u8>>, Answers) {
     let mut states = States::new();
     let mut signatures = States::new();
-    for client in told.iter().copied() {
-        let (state, signature) = world.signs(client, survivors);
+    for (client, (state, signature)) in world.sign_set(told, survivors) {
         states.insert(client, state);
         signatures.insert(client, signature);
     }
@@ -54,7 +51,7 @@ fn answers(
 fn open(
     world: &World,
     survivors: &[usize],
-    (signatures, answers): (States<Vec<u8>>, States<Result<Vec<u8>, ClientError>>),
+    (signatures, answers): (States<Vec<u8>>, Answers),
 ) -> Vec<Vec<u64>> {
     let session = &world.session;
     let (AfterMasked::Check(mut server), _) = world.uploaded(survivors, |_, _| ()) else {

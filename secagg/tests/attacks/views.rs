@@ -169,10 +169,8 @@ fn clients_with_different_rosters_have_nothing_in_common() {
         signatures.insert(client, check[HEADER..].to_vec());
         signed.insert(client, state);
     }
-    for client in 3..6 {
-        // The same positions, bit for bit, over the other roster.
-        signatures.insert(client, right.signs(client, &right.clients).1);
-    }
+    // The same positions, bit for bit, over the other roster.
+    signatures.extend(right.signatures_of(&[3, 4, 5], &right.clients));
     for (client, state) in signed {
         let signatures = left.signatures(client, &signatures);
         let error = common::reveal_signed(session, state, &signatures).unwrap_err();
@@ -190,9 +188,7 @@ fn clients_with_different_thresholds_have_nothing_in_common() {
         threshold: 5,
         ..world.clone()
     };
-    let signatures: States<Vec<u8>> = (1..6)
-        .map(|client| (client, other.signs(client, &other.clients).1))
-        .collect();
+    let signatures = other.signatures_of(&[1, 2, 3, 4, 5], &other.clients);
     let (state, _) = world.signs(0, &world.clients);
     let signatures = world.signatures(0, &signatures);
     let error = common::reveal_signed(&world.session, state, &signatures).unwrap_err();

@@ -326,11 +326,32 @@ impl World {
     /// A client that is shown this survivor set by a malicious server: its state and its signature,
     /// as it stands in a message.
     pub(crate) fn signs(&self, client: usize, survivors: &[usize]) -> (AwaitSignatures, Vec<u8>) {
-        let (_, mut states) = self.uploaded(&self.clients, |_, _| ());
-        let state = states.remove(&client).unwrap();
+        let mut signed = self.sign_set(&[client], survivors);
+        signed.remove(&client).unwrap()
+    }
+
+    /// The same of several clients.
+    pub(crate) fn sign_set(
+        &self,
+        clients: &[usize],
+        survivors: &[usize],
+    ) -> States<(AwaitSignatures, Vec<u8>)> {
+        let (_, states) = self.uploaded(&self.clients, |_, _| ());
+        let told = states.into_iter().filter(|(c, _)| clients.contains(c));
         let survivors = self.survivors(survivors);
-        let (state, check) = common::sign(&self.session, state, &survivors).unwrap();
-        (state, check[HEADER..].to_vec())
+        let sign = |state| {
+            let (state, check) = common::sign(&self.session, state, &survivors).unwrap();
+            (state, check[HEADER..].to_vec())
+        };
+        told.map(|(client, state)| (client, sign(state))).collect()
+    }
+
+    /// Their signatures alone.
+    pub(crate) fn signatures_of(&self, clients: &[usize], survivors: &[usize]) -> States<Vec<u8>> {
+        let signed = self.sign_set(clients, survivors).into_iter();
+        signed
+            .map(|(client, (_, signature))| (client, signature))
+            .collect()
     }
 }
 

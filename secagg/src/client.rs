@@ -2,6 +2,8 @@
 //! consumed by handling it, so a client reveals at most once, and an error drops the secrets.
 
 mod error;
+#[cfg(test)]
+mod tests;
 mod unmasking;
 
 use alloc::vec::Vec;
@@ -65,9 +67,11 @@ impl AwaitRoster {
     ) -> Result<(Self, Advert), ClientError> {
         policy.accepts(session.parameters())?;
         let id = member.id();
+        // V-29. A seed that the server learnt in one round would open this client's masks in another.
         let mask_seed = Seed::random(rng);
         let self_seed = Seed::random(rng);
         let mask_pair = KeyPair::mask(&mask_seed, session.id(), id);
+        // V-28. The mask seed is opened when this client is lost: the boxes to and from it are not.
         let channel_pair = KeyPair::channel(&Seed::random(rng), session.id(), id);
         let mut advert = Advert {
             id,
@@ -316,6 +320,22 @@ impl ReadyToMask {
     ///
     /// When the input has another layout than the session, or an element so large that the sum over
     /// the largest cohort could wrap around.
+    ///
+    /// # Security
+    ///
+    /// V-23. Two inputs under the same masks would tell the server their difference.
+    ///
+    /// ```compile_fail,E0382
+    /// use secagg::{MaskedInput, Vector, client::{AwaitSurvivors, ClientError, ReadyToMask}};
+    ///
+    /// fn twice(
+    ///     client: ReadyToMask,
+    ///     one: &Vector,
+    ///     another: &Vector,
+    /// ) -> Result<[(AwaitSurvivors, MaskedInput); 2], ClientError> {
+    ///     Ok([client.mask(one)?, client.mask(another)?])
+    /// }
+    /// ```
     pub fn mask(self, input: &Vector) -> Result<(AwaitSurvivors, MaskedInput), ClientError> {
         // V-45. An input that was added up, or made for a smaller cohort, could wrap the sum.
         input.check_input(&self.common.session)?;

@@ -161,6 +161,8 @@ impl<'a> Reader<'a> {
     }
 
     /// A number that a later allocation or loop depends on: refused outside its range.
+    ///
+    /// V-25. A few bytes that announce billions of entries would exhaust the receiver's memory.
     pub(crate) fn count(
         &mut self,
         what: &'static str,
@@ -180,6 +182,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// V-25. Bytes behind the end would give one message many encodings, to tell receivers apart by.
     pub(crate) fn finish(self) -> Result<(), DecodeError> {
         match self.rest.len() {
             0 => Ok(()),

@@ -79,6 +79,7 @@ struct Keystream {
 
 impl Keystream {
     fn new(key: &Key, segment: u32) -> Self {
+        // V-27. One stream for two segments would tell the server the difference of the two.
         let mut nonce = [0; 12];
         for (to, from) in nonce.iter_mut().zip(segment.to_le_bytes()) {
             *to = from;

@@ -166,6 +166,9 @@ impl KeyPair {
 
     /// The key of the mask between two clients. Both ends derive the same one: ids and keys
     /// stand in ascending order of the ids.
+    ///
+    /// V-27. Masks that do not cancel spoil the sum; masks that repeat, over rounds or pairs, tell
+    /// the server the difference of two inputs.
     pub(crate) fn pairwise_mask(
         &self,
         round: &RoundId,
@@ -207,6 +210,9 @@ impl KeyPair {
 }
 
 /// The key of one box, in one direction, for one plaintext ever: so the nonce may be zero.
+///
+/// V-26. A box that the server reflects, gives to another receiver or replays in another round does
+/// not open: round, sender and receiver are in the key and in the associated data.
 pub(crate) struct BoxKey {
     key: Key,
     associated_data: [u8; 64],

@@ -310,6 +310,9 @@ impl Common {
     }
 
     /// The rank of a client whose message is due: among `due`, and not in `done` yet.
+    ///
+    /// V-32. A second vector would weigh twice in the sum, a late one has its masks opened, and a
+    /// stranger's would add what nobody masks.
     fn expect<V>(
         &self,
         from: ClientId,

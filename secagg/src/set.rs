@@ -75,6 +75,7 @@ impl Set {
     ) -> Result<Self, DecodeError> {
         let bits = reader.bytes(what, len.div_ceil(8))?.to_vec();
         let set = Self { bits, len };
+        // V-25. Bits behind the end would be counted, and give one set many encodings to sign.
         let used = len % 8;
         let padding = set
             .bits

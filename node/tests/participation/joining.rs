@@ -25,6 +25,7 @@ fn request<'a>(
         coordinator: coordinator.address.into(),
         token,
         name: Name::fitted("anna"),
+        authority: None,
         again,
     }
 }

@@ -53,6 +53,23 @@ impl AwaitSurvivors {
     ///
     /// When the set leaves this client out, is below the policy's floor or the threshold, or
     /// holds a neighbour that was not in this client's U2.
+    ///
+    /// # Security
+    ///
+    /// V-23. Two answers would open this client's neighbours: one set is answered, and there is no
+    /// state left to answer another from.
+    ///
+    /// ```compile_fail,E0382
+    /// use secagg::{Survivors, client::{AwaitSurvivors, ClientError, Unmasking}};
+    ///
+    /// fn equivocate(
+    ///     client: AwaitSurvivors,
+    ///     one: Survivors,
+    ///     another: Survivors,
+    /// ) -> Result<(Unmasking, Unmasking), ClientError> {
+    ///     Ok((client.receive(one)?, client.receive(another)?))
+    /// }
+    /// ```
     pub fn receive(self, survivors: Survivors) -> Result<Unmasking, ClientError> {
         self.accepts(&survivors.set)?;
         let Self {
@@ -127,6 +144,20 @@ impl AwaitSignatures {
     /// # Errors
     ///
     /// When too few have, or the list is not one over this client's neighbours.
+    ///
+    /// # Security
+    ///
+    /// V-23. Nothing is revealed twice, and what waits cannot be kept for a second try.
+    ///
+    /// ```compile_fail,E0277
+    /// use secagg::client::AwaitSignatures;
+    ///
+    /// fn keep<State: Clone>(state: &State) -> State {
+    ///     state.clone()
+    /// }
+    ///
+    /// let _ = keep::<AwaitSignatures>;
+    /// ```
     pub fn receive(self, signatures: Signatures) -> Result<UnmaskShares, ClientError> {
         let (expected, found) = (
             self.held.len() + self.absent.len(),

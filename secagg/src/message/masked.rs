@@ -53,6 +53,7 @@ impl MaskedInput {
         let mut reader = open(&bytes, session, kind::MASKED_INPUT)?;
         for segment in session.layout().segments() {
             let packed = reader.bytes("masked segment", segment.packed_len())?;
+            // V-25. Bits behind the end would be a channel beside the vector.
             let padding = segment.padding_bits();
             if packed
                 .last()

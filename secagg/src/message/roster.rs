@@ -127,6 +127,7 @@ impl Roster {
         let mut adverts: Vec<Advert> = Vec::new();
         for _ in 0..if sparse { degree } else { count } {
             let advert = Advert::take(&mut reader, session)?;
+            // V-07, for the adverts.
             if adverts.last().is_some_and(|last| last.id >= advert.id) {
                 return Err(DecodeError::NotAscending { what: "roster" });
             }

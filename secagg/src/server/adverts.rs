@@ -59,6 +59,7 @@ impl CollectAdverts {
                 claimed: advert.id(),
             });
         }
+        // V-32. A second advert would let a client show others other keys.
         if self.dropped.contains(&from) {
             return reject(RejectionReason::NotExpected);
         }

@@ -63,6 +63,7 @@ impl CollectMasked {
     ///
     /// When the client is not in U2 or was dropped, or its vector was added before.
     pub fn receive(&mut self, from: ClientId, input: &MaskedInput) -> Result<(), Rejection> {
+        // V-39. A vector after its owner was declared lost: the others open its pairwise masks.
         let rank = self
             .common
             .expect(from, |rank| self.shared.contains_key(&rank), &self.added)?;

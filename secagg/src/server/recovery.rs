@@ -111,7 +111,7 @@ fn reconstruct(
             needed,
         });
     }
-    // A wrong share would otherwise take a wrong mask off and spoil the sum silently.
+    // V-37. A wrong share would otherwise take a wrong mask off and spoil the sum silently.
     let session = round.common.session.id();
     let committed = |seed: &Seed| {
         if round.survivors.contains(owner) {
@@ -132,6 +132,8 @@ fn reconstruct(
         return Ok(seed);
     }
 
+    // V-38. A liar could frame an honest dealer or holder: a pair is named, or the dealer with all
+    // holders, and nobody is excluded on it.
     let combined = first.iter().map(|(holder, ..)| *holder);
     let undecided = Abort::WrongShares {
         dealer: advert.id,

@@ -50,6 +50,7 @@ impl CollectShares {
     /// another number of boxes than it has neighbours.
     pub fn receive(&mut self, from: ClientId, shares: ShareKeys) -> Result<(), Rejection> {
         let rank = self.common.expect(from, |_| true, &self.shared)?;
+        // V-33. Every box behind a missing one would go to the wrong neighbour.
         let (expected, found) = (self.common.graph.degree(), shares.boxes.len());
         if found != expected {
             let reason = RejectionReason::WrongCount { expected, found };
@@ -109,6 +110,7 @@ impl CollectShares {
         if shared.len() < needed {
             return too_few(shared.len());
         }
+        // V-34. Their seeds could not be opened: a few that leave early would cost everybody the sum.
         prune(&mut shared, &common.graph, common.threshold());
         if shared.len() < needed {
             return too_few(shared.len());

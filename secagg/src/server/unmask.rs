@@ -78,11 +78,13 @@ impl CollectUnmask {
             .neighbours(holder)
             .filter(|rank| self.sharers.contains(*rank))
             .collect();
+        // V-33. Every share behind a missing one would count for the wrong owner.
         let (expected, found) = (owners.len(), shares.shares.len());
         if found != expected {
             return Err(reject(RejectionReason::WrongCount { expected, found }));
         }
         let revealed: BTreeMap<usize, Revealed> = owners.into_iter().zip(shares.shares).collect();
+        // V-36. Both kinds about one client would open its input to whoever reads the server.
         let wrong = revealed.iter().find(|(owner, share)| match share {
             Revealed::Nothing => false,
             Revealed::SelfMask(_) => !self.survivors.contains(**owner),

@@ -278,7 +278,8 @@ inline judge() {
             i++
         :: else -> break
         od;
-        find_sums()
+        find_sums();
+        skip    /* A d_step must not end in a loop. */
     }
 #if CHECK & 1
     assert(property_a);
@@ -329,7 +330,7 @@ await_u2:
         :: ACCEPTS_U2(v, choice) ->
             u2[v] = choice; choice = 0;
             uploaded = uploaded | SET(v);
-            printf("client %d masks with %x\n", v, u2[v]);
+            printf("client %d masks with 0x%x\n", v, u2[v]);
             judge()
         :: else -> choice = 0; goto await_u2
         fi
@@ -340,7 +341,7 @@ await_u3:
         if
         :: ACCEPTS_U3(v, choice) ->
             u3[v] = choice; choice = 0;
-            printf("client %d signs %x\n", v, u3[v])
+            printf("client %d signs 0x%x\n", v, u3[v])
         :: else -> choice = 0; goto await_u3
         fi
     }
@@ -357,7 +358,7 @@ end_await_signatures:
         request[v] = choice; choice = 0;
 #endif
         revealed = revealed | SET(v);
-        printf("client %d answers on %x\n", v, ANSWERED(v));
+        printf("client %d answers on 0x%x\n", v, ANSWERED(v));
         judge()
     }
 end_answered:
@@ -448,7 +449,7 @@ proctype Server() {
     }
     atomic {
         (announced_u2 & ~uploaded & ~silent) == 0 -> announced_u3 = uploaded;
-        printf("U2 is %x, U3 is %x\n", announced_u2, announced_u3)
+        printf("U2 is 0x%x, U3 is 0x%x\n", announced_u2, announced_u3)
     }
     atomic {
         (announced_u3 & ~has_signed & ~silent) == 0 -> signatures_relayed = true

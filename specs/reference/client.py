@@ -117,7 +117,7 @@ class Client:
 
     def delivery(self, message):
         count, boxes = m.decode_by_position(self.session, m.DELIVERY, message)
-        demand(count == len(self.neighbours), "V-33", "bitmap")
+        demand(count == len(self.neighbours), "V-25", "set of another size")
         demand(len(boxes) >= self.t, "V-15", "too few neighbours")
         self.shares = {}
         for position, box in boxes.items():
@@ -163,7 +163,7 @@ class Client:
 
     def signatures(self, message):
         count, signatures = m.decode_by_position(self.session, m.SIGNATURES, message)
-        demand(count == len(self.neighbours), "V-33", "bitmap")
+        demand(count == len(self.neighbours), "V-25", "set of another size")
         valid = 0
         for position, signature in signatures.items():
             other = self.neighbours[position]

@@ -20,9 +20,9 @@ class Reader:
         self.at += size
         return self.data[self.at - size : self.at]
 
-    def number(self, size, low, high):
+    def number(self, size, low, high, check="V-25"):
         value = number(self.take(size))
-        demand(low <= value <= high, "V-25", "number out of range")
+        demand(low <= value <= high, check, "number out of range")
         return value
 
     def bitmap(self, count):
@@ -179,7 +179,7 @@ def decode_roster(session, message):
     """k, t, the roster list, and the adverts that came with it."""
     r = session.open(ROSTER, message)
     k, t = r.number(4, 2, session.n_max - 1), r.number(4, 2, session.n_max)
-    n = r.number(4, session.n_min, session.n_max)
+    n = r.number(4, session.n_min, session.n_max, "V-04")
     listed, count = None, n
     if session.kind == SPARSE:
         listed, count = [(r.take(16), r.take(32)) for _ in range(n)], k

@@ -5,6 +5,7 @@ secret is wiped.
 """
 
 import hashlib
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
@@ -72,13 +73,23 @@ def add(p, q):
     return e * f % P, g * h % P, f * g % P, e * h % P
 
 
+def double(p):
+    a, b = p[0] * p[0], p[1] * p[1]
+    e, g = 2 * p[0] * p[1] % P, (b - a) % P
+    f, h = (g - 2 * p[2] * p[2]) % P, (-a - b) % P
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
 def multiply(scalar, point):
+    """Four bits of the scalar at a time, the highest first."""
+    multiples = [NEUTRAL, point]
+    while len(multiples) < 16:
+        multiples.append(add(multiples[-1], point))
     result = NEUTRAL
-    while scalar:
-        if scalar & 1:
-            result = add(result, point)
-        point = add(point, point)
-        scalar >>= 1
+    for shift in range(252, -1, -4):
+        result = double(double(double(double(result))))
+        if scalar >> shift & 15:
+            result = add(result, multiples[scalar >> shift & 15])
     return result
 
 
@@ -104,6 +115,7 @@ def absolute(x):
 INVSQRT_A_MINUS_D = sqrt_ratio(1, -1 - D)[1]
 
 
+@lru_cache(None)  # many clients of one process ask for the same
 def decode(data):
     """A group element from its one encoding, or None. The identity is an element here."""
     s = number(data)
@@ -148,6 +160,7 @@ def check_public_key(data):
     demand(any(data) and decode(data) is not None, "V-12", "public key")
 
 
+@lru_cache(None)
 def shared_point(scalar, public):
     return encode(multiply(scalar, decode(public)))
 
@@ -212,6 +225,7 @@ def small_order(point):
     return x == 0 and y == z
 
 
+@lru_cache(None)
 def verify_raw(public, signature, message):
     """The four points of section 3, in their order."""
     a, r, s = decode_edwards(public), decode_edwards(signature[:32]), number(signature[32:])

@@ -4,7 +4,7 @@
 from client import Client, Identity, Policy
 from messages import Session, make_credential
 from primitives import Coins, identity_key, le
-from server import Aborted, Server  # noqa: F401
+from server import Aborted, Server
 
 NOW, EXPIRY = 1_000_000, 2_000_000
 AUTHORITY_SECRET, FEDERATION = bytes([200]) * 32, bytes([201]) * 32
@@ -66,7 +66,8 @@ def sum_of(session, vectors):
 def run_round(session, clients, k, t, lost, tamper=None):
     """`lost` maps a round's name to the ranks that fall silent in it, before they send.
 
-    Returns the outcome, the inputs by id, and every message as (round, up or down, id, bytes).
+    Returns the outcome (or why the round ended), the inputs by id, and what the server and the
+    clients saw, in order: [what, rank of the client, message].
     """
     server = Server(session, TRUST, NOW)
     ids, log, inbox = list(clients), [], {client: None for client in clients}
@@ -74,33 +75,38 @@ def run_round(session, clients, k, t, lost, tamper=None):
 
     def turn(action):
         for client in list(inbox):
-            if ids.index(client) in lost.get(server.round, []):
+            rank = ids.index(client)
+            if rank in lost.get(server.round, []):
                 server.drop(client)
+                log.append(["drop", rank, b""])
                 continue
-            message = action(client)
-            if tamper:
-                message = tamper(server, client, message)
-            log.append((server.round, "up", client, message))
+            honest = action(client)
+            message = tamper(server.round, rank, honest) if tamper else honest
+            log.append(["up" if message == honest else "forged", rank, message])
             server.receive(client, message)
 
     def deliver(messages):
         inbox.clear()
-        inbox.update(messages)
-        log.extend((server.round, "down", client, message) for client, message in messages.items())
-
-    turn(lambda client: clients[client].step())
-    deliver(server.close_adverts(k, t))
-    turn(lambda client: clients[client].receive(inbox[client]))
-    deliver(server.close_share_keys())
+        inbox.update(sorted(messages.items()))
+        log.append(["close", 0, b""])
+        log.extend(["down", ids.index(client), message] for client, message in inbox.items())
 
     def mask(client):
         assert clients[client].receive(inbox[client]) is None
         return clients[client].mask(inputs[client])
 
+    turn(lambda client: clients[client].step())
+    deliver(server.close_adverts(k, t))
+    turn(lambda client: clients[client].receive(inbox[client]))
+    deliver(server.close_share_keys())
     turn(mask)
     deliver(server.close_masked_input())
     if session.malicious:
         turn(lambda client: clients[client].receive(inbox[client]))
         deliver(server.close_consistency_check())
     turn(lambda client: clients[client].receive(inbox[client]))
-    return server.close_unmask(), inputs, log
+    log.append(["close", 0, b""])
+    try:
+        return server.close_unmask(), inputs, log
+    except Aborted as aborted:
+        return aborted, inputs, log

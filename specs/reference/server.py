@@ -42,12 +42,12 @@ class Server:
         demand(sender not in self.got, "V-32", "second message")
 
     def drop(self, client):
-        """What was got stays only if it is a vector; and a vector stays in every later round."""
+        """A vector and an answer that were got stay; anything else is forgotten."""
+        stays = self.round in ("MaskedInput", "Unmask") and client in self.got
         member = self.round == "AdvertiseKeys" or client in self.expected
-        if member and client not in self.gone:
-            if self.round != "MaskedInput" or client not in self.got:
-                self.got.pop(client, None)
-                self.gone[client] = self.round
+        if member and not stays:
+            self.got.pop(client, None)
+            self.gone.setdefault(client, self.round)
 
     def demand_enough(self, least, reason):
         if least > len(self.got):
@@ -222,5 +222,7 @@ class Server:
                 if other in self.u3:
                     key = pairwise_mask_key(self.round_id, scalar, owner, other, keys)
                     result = apply(result, segments, key, -1 if other < owner else 1)
-        lost = {client: self.gone[client] for client in self.ids if client not in self.u3}
-        return result, self.u3, lost, wrong
+        for client in self.expected:
+            if client not in self.got:
+                self.gone.setdefault(client, "Unmask")
+        return result, self.u3, dict(sorted(self.gone.items())), wrong

@@ -150,6 +150,8 @@ mod session;
 mod set;
 mod shamir;
 mod vector;
+#[cfg(test)]
+mod vectors;
 mod words;
 
 pub use self::{

@@ -15,6 +15,7 @@ mod demo;
 mod libtorch;
 mod process;
 mod test;
+mod vectors;
 mod workspace;
 
 /// Developer commands of the secagg workspace.
@@ -37,6 +38,8 @@ enum Command {
     Test(test::Arguments),
     /// Measure what a round costs the coordinator; written to target/bench.json.
     Bench(bench::Arguments),
+    /// Write the test vectors in specs/vectors again, with the reference implementation in Python.
+    Vectors,
     /// Check formatting, lints, documentation, licences and sources; warnings are errors.
     Check,
 }
@@ -58,6 +61,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Libtorch => libtorch::run(),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Vectors => vectors::run(),
         Command::Check => check::run(),
     }
 }

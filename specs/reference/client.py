@@ -53,6 +53,9 @@ class Client:
     def left(self, *_):
         raise Refused("V-32", "this client has left the round")
 
+    def answered(self, *_):
+        raise Refused("V-23", "this client has answered, once")
+
     def start(self):
         session, policy = self.session, self.policy
         demand(session.model >= policy.weakest_model, "V-01", "threat model")
@@ -186,4 +189,5 @@ class Client:
                 entries.append((m.SELF_MASK, shares[32:]))
             else:
                 entries.append((m.MASK_SEED, shares[:32]))
-        return m.encode_unmask_shares(self.session, entries)
+        session, self.__dict__ = self.session, {"state": self.answered}
+        return m.encode_unmask_shares(session, entries)

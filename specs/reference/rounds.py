@@ -1,6 +1,5 @@
 """Whole rounds of Python clients and a Python server, with clients lost on request."""
 
-
 from client import Client, Identity, Policy
 from messages import Session, make_credential
 from primitives import Coins, identity_key, le

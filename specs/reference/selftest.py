@@ -78,9 +78,13 @@ def ciphers():
     # RFC 8439, 2.4.2 begins with counter 1; RFC 8439, A.1, vectors 1 and 2 are counters 0 and 1.
     stream = p.keystream(bytes(32), bytes(12), 128).hex()
     assert stream.startswith("76b8e0ada0f13d90405d6ae55386bd28bdd219b8a08ded1aa836efcc8b770dc7")
-    assert stream[128:].startswith("9f07e7be5551387a98ba977c732d080dcb0f29a048e3656912c6533e32ee7aed")
+    assert stream[128:].startswith(
+        "9f07e7be5551387a98ba977c732d080dcb0f29a048e3656912c6533e32ee7aed"
+    )
     # RFC 5869, A.1, by the same HKDF that KDF calls.
-    hkdf = p.HKDF(algorithm=p.hashes.SHA256(), length=42, salt=bytes(range(13)), info=bytes(range(240, 250)))
+    hkdf = p.HKDF(
+        algorithm=p.hashes.SHA256(), length=42, salt=bytes(range(13)), info=bytes(range(240, 250))
+    )
     assert hkdf.derive(b"\x0b" * 22).hex() == (
         "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
     )
@@ -142,8 +146,15 @@ def session_and_graph():
         assert all(u in around[v] for u, a in enumerate(around) for v in a)
     # parameters.md, "Vectors": where t is as small as a client accepts.
     for model, n, corrupt, k, t in [
-        (1, 10, 1, 4, 2), (2, 10, 1, 4, 3), (2, 10, 3, 6, 5), (1, 100, 10, 22, 11), (2, 100, 10, 32, 22),
-        (1, 1000, 100, 48, 27), (2, 1000, 100, 120, 87), (1, 1000, 200, 98, 54), (2, 1000, 50, 336, 194),
+        (1, 10, 1, 4, 2),
+        (2, 10, 1, 4, 3),
+        (2, 10, 3, 6, 5),
+        (1, 100, 10, 22, 11),
+        (2, 100, 10, 32, 22),
+        (1, 1000, 100, 48, 27),
+        (2, 1000, 100, 120, 87),
+        (1, 1000, 200, 98, 54),
+        (2, 1000, 50, 336, 194),
     ]:
         assert graph.min_threshold(model, n, k, corrupt, 80) == t, (model, n, corrupt, k)
     assert graph.min_threshold(1, 10, 9, 2, 40) == 3 and graph.min_threshold(2, 10, 9, 2, 80) == 6
@@ -178,8 +189,11 @@ LOSSES = [
 
 def whole_rounds():
     shapes = [
-        (1, 1, 8, lambda n: n - 1, 4, 2), (2, 1, 9, lambda n: n - 1, 5, 1),
-        (1, 2, 12, lambda n: 6, 3, 0), (2, 2, 12, lambda n: 8, 5, 0), (2, 2, 9, lambda n: n - 1, 5, 1),
+        (1, 1, 8, lambda n: n - 1, 4, 2),
+        (2, 1, 9, lambda n: n - 1, 5, 1),
+        (1, 2, 12, lambda n: 6, 3, 0),
+        (2, 2, 12, lambda n: 8, 5, 0),
+        (2, 2, 9, lambda n: n - 1, 5, 1),
     ]
     for model, kind, count, degree, t, corrupt in shapes:
         for lost in LOSSES + ([{"ConsistencyCheck": [4], "Unmask": [5]}] if model == 2 else []):
@@ -188,7 +202,11 @@ def whole_rounds():
             ids, n = list(clients), count - len(lost.get("AdvertiseKeys", []))
             outcome, inputs, _ = rounds.run_round(session, clients, degree(n), t, lost)
             total, survivors, lost_ids, wrong = outcome
-            early = [r for name in ("AdvertiseKeys", "ShareKeys", "MaskedInput") for r in lost.get(name, [])]
+            early = [
+                r
+                for name in ("AdvertiseKeys", "ShareKeys", "MaskedInput")
+                for r in lost.get(name, [])
+            ]
             assert survivors == [client for rank, client in enumerate(ids) if rank not in early]
             assert total == rounds.sum_of(session, [inputs[client] for client in survivors])
             assert len(lost_ids) == sum(map(len, lost.values())) and not wrong
@@ -200,10 +218,14 @@ def refusals_of_bytes():
     clients = rounds.make_clients(session, 0, 8)
     _, _, log = rounds.run_round(session, clients, 4, 3, {"MaskedInput": [2]})
     decoders = {
-        m.ADVERT: m.decode_advert, m.ROSTER: m.decode_roster, m.SHARE_KEYS: m.decode_share_keys,
+        m.ADVERT: m.decode_advert,
+        m.ROSTER: m.decode_roster,
+        m.SHARE_KEYS: m.decode_share_keys,
         m.DELIVERY: lambda s, b: m.decode_by_position(s, m.DELIVERY, b),
-        m.MASKED_INPUT: m.decode_masked_input, m.SURVIVORS: m.decode_survivors,
-        m.UNMASK_SHARES: m.decode_unmask_shares, m.CONSISTENCY_CHECK: m.decode_consistency_check,
+        m.MASKED_INPUT: m.decode_masked_input,
+        m.SURVIVORS: m.decode_survivors,
+        m.UNMASK_SHARES: m.decode_unmask_shares,
+        m.CONSISTENCY_CHECK: m.decode_consistency_check,
         m.SIGNATURES: lambda s, b: m.decode_by_position(s, m.SIGNATURES, b),
     }
     examples = {message[1]: message for _, _, message in log if message}
@@ -245,8 +267,15 @@ def wrong_shares():
 
 def main():
     checks = [
-        group, ciphers, signatures, field, session_and_graph, masks_and_packing, refusals_of_bytes,
-        whole_rounds, wrong_shares,
+        group,
+        ciphers,
+        signatures,
+        field,
+        session_and_graph,
+        masks_and_packing,
+        refusals_of_bytes,
+        whole_rounds,
+        wrong_shares,
     ]
     for check in checks:
         start = time.monotonic()

@@ -68,7 +68,7 @@ enum Client {
 impl Client {
     /// A client of this crate, or with an even number one in Python, and its advert.
     fn start(session: &Session, client: usize) -> (Self, Vec<u8>) {
-        if client % 2 == 0 {
+        if client.is_multiple_of(2) {
             return Self::start_python(session, client);
         }
         let (state, advert) = start(session, client, LENIENT);

@@ -3,21 +3,24 @@
 
 use secagg::{Context, GraphKind, Layout, Parameters, Segment, Session, ThreatModel};
 
-/// A session with every way of packing.
+/// Sessions with every way of packing: a trusted server and the complete graph, and the opposite of
+/// both.
 #[must_use]
-pub fn session() -> Session {
+pub fn sessions() -> [Session; 2] {
+    [
+        session(ThreatModel::HonestButCurious, GraphKind::Complete),
+        session(ThreatModel::Malicious, GraphKind::Sparse),
+    ]
+}
+
+fn session(threat_model: ThreatModel, graph: GraphKind) -> Session {
     let segments = [("vertical", 600, 20), ("narrow", 7, 31), ("wide", 5, 48)];
     let segments = segments.map(|(name, len, bits)| {
         Segment::new(name, len, bits).expect("the segments are within the limits")
     });
     let layout = Layout::new(segments.into()).expect("the names are distinct");
-    let parameters = Parameters::new(
-        ThreatModel::HonestButCurious,
-        GraphKind::Complete,
-        3..=9,
-        layout,
-    )
-    .expect("the cohort is within the limits");
+    let parameters = Parameters::new(threat_model, graph, 3..=9, layout)
+        .expect("the cohort is within the limits");
     let context = Context {
         round: 1,
         nonce: [3; 32],
@@ -43,13 +46,14 @@ pub fn canonical<M, E>(
     decode: impl Fn(&[u8], &Session) -> Result<M, E>,
     encode: impl Fn(M, &Session) -> Vec<u8>,
 ) {
-    let session = session();
-    let bytes = with_header(kind, &session, body);
-    if let Ok(message) = decode(&bytes, &session) {
-        assert_eq!(
-            encode(message, &session),
-            bytes,
-            "one message, one encoding"
-        );
+    for session in sessions() {
+        let bytes = with_header(kind, &session, body);
+        if let Ok(message) = decode(&bytes, &session) {
+            assert_eq!(
+                encode(message, &session),
+                bytes,
+                "one message, one encoding"
+            );
+        }
     }
 }

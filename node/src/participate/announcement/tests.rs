@@ -308,7 +308,7 @@ fn a_node_without_text_for_the_round_says_so() {
 #[test]
 fn a_model_is_uploaded_for_as_often_as_the_policy_says() {
     let (_folder, mut ledger) = ledger();
-    let policy = NodePolicy::default();
+    let policy = policy_with("uploads_per_model = 1", "uploads_per_model = 2");
     for attempt in 1..=3_u8 {
         let mut announcement = good();
         (announcement.attempt, announcement.nonce) = (attempt.into(), [attempt; 32]);

@@ -191,7 +191,7 @@ impl Arguments {
             NODES.end()
         );
         ensure!(self.rounds >= 1, "--rounds 0: at least one round is needed");
-        let most = most_kills(nodes);
+        let most = self.most_kills();
         ensure!(
             kill <= most,
             "--kill {kill}: of {nodes} nodes at most {most} may die in a round"
@@ -224,17 +224,21 @@ impl Arguments {
         })
     }
 
+    /// Nodes that a round can lose: about a third, and more have to be left than the threshold for
+    /// one corrupt node, 2, or ⌈(n + 1) / 2⌉ where the coordinator is not trusted.
+    fn most_kills(&self) -> usize {
+        let nodes = self.nodes;
+        let threshold = match self.honest_but_curious {
+            true => 2,
+            false => (nodes + 1).div_ceil(2),
+        };
+        (nodes / 3).min(nodes.saturating_sub(threshold + 1))
+    }
+
     /// The round in which nodes are killed.
     pub(crate) fn kill_round(&self) -> u64 {
         u64::from((self.rounds * 2 / 5).max(1))
     }
-}
-
-/// Nodes that a round can lose: about a third, and more than the threshold, ⌈(n + 1) / 2⌉, have to
-/// be left.
-pub(crate) fn most_kills(nodes: usize) -> usize {
-    let threshold = (nodes + 1).div_ceil(2);
-    (nodes / 3).min(nodes.saturating_sub(threshold + 1))
 }
 
 #[cfg(test)]

@@ -161,7 +161,7 @@ pub(crate) fn metrics() -> Metrics {
             nodes: 4,
             rounds: 3,
             kill: 1,
-            threat_model: "malicious".to_owned(),
+            threat_model: "honest-but-curious".to_owned(),
             seed: 1,
             parameters: 120_000,
             federated_seconds: 31.0,
@@ -231,5 +231,15 @@ fn arguments() -> Arguments {
         arguments: Arguments,
     }
 
-    Line::parse_from(["demo", "--nodes", "4", "--rounds", "3", "--kill", "1"]).arguments
+    Line::parse_from([
+        "demo",
+        "--honest-but-curious",
+        "--nodes",
+        "4",
+        "--rounds",
+        "3",
+        "--kill",
+        "1",
+    ])
+    .arguments
 }

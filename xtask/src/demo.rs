@@ -97,7 +97,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let epochs = arguments.rounds * settings.local_epochs;
         eprintln!("pooled training, for comparison: at most {epochs} epochs a run …");
         let seed = arguments.seed;
-        let (pooled, most_frequent) = pooled::train(&site, &people.people, epochs, seed)?;
+        // A corpus can be large: as many runs as most machines have cores for.
+        let tries = if arguments.corpus.is_some() { 2 } else { 4 };
+        let (pooled, most_frequent) = pooled::train(&site, &people.people, tries, epochs, seed)?;
         (Some(pooled), Some(most_frequent))
     };
     let pooled_seconds = pooled_start.elapsed().as_secs_f64();

@@ -167,7 +167,7 @@ const CORPUS: Settings = Settings {
     batch: 16,
     local_rate: 0.002,
     server_optimizer: ServerOptimizer::FedAvg,
-    clip_norm: 100.0,
+    clip_norm: 150.0,
     weight_cap: 4_000,
     ..BUNDLED
 };

@@ -10,7 +10,7 @@ use super::parallel::in_parallel;
 use super::people::Person;
 use super::site::Site;
 
-/// Optimisers and rates that are tried.
+/// Optimisers and rates that are tried; those most likely to win come first.
 const GRID: [(&str, f64); 4] = [("adam", 0.002), ("sgd", 1.0), ("adam", 0.005), ("sgd", 0.3)];
 
 /// Messages a batch.
@@ -43,8 +43,8 @@ struct EpochPrinted {
     validation: Validation,
 }
 
-/// Tries the grid, as many runs at a time as there are cores, and returns the best epoch of the
-/// best run.
+/// Tries the first `tries` of the grid, as many runs at a time as there are cores, and returns the
+/// best epoch of the best run.
 ///
 /// # Errors
 ///
@@ -52,6 +52,7 @@ struct EpochPrinted {
 pub(crate) fn train(
     site: &Site,
     people: &[Person],
+    tries: usize,
     most_epochs: u32,
     seed: u32,
 ) -> Result<(Pooled, MostFrequent)> {
@@ -81,7 +82,8 @@ pub(crate) fn train(
         let text = output_of(&name, &mut command, &site.log(&name))?;
         serde_json::from_str(&text).with_context(|| format!("{name} printed something else"))
     };
-    let printed = in_parallel(&GRID, run)?;
+    let grid: Vec<_> = GRID.iter().copied().take(tries).collect();
+    let printed = in_parallel(&grid, run)?;
     choose(printed, most_epochs)
 }
 

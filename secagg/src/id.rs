@@ -1,8 +1,25 @@
 //! Who a client is.
 
-use core::fmt;
-
 use crate::primitives;
+
+/// Shows keys and ids, which are public, as hexadecimal digits.
+macro_rules! hex_fmt {
+    ($($name:ident)*) => {$(
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+    )*};
+}
+
+pub(crate) use hex_fmt;
 
 /// A client's name in the protocol: the first 16 bytes of a labelled SHA-256 of its long-term
 /// identity key.
@@ -41,14 +58,4 @@ impl ClientId {
     }
 }
 
-impl fmt::Display for ClientId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for ClientId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ClientId({self})")
-    }
-}
+hex_fmt!(ClientId);

@@ -13,7 +13,7 @@ use zeroize::ZeroizeOnDrop;
 
 use crate::{
     codec::{DecodeError, Reader},
-    id::ClientId,
+    id::{ClientId, hex_fmt},
     primitives::{self, label},
 };
 
@@ -139,22 +139,6 @@ impl IdentityKey {
 /// Which federation a credential is for: the same authority may serve several.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Federation(pub [u8; 32]);
-
-macro_rules! hex_fmt {
-    ($($name:ident)*) => {$(
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({self})", stringify!($name))
-            }
-        }
-    )*};
-}
 
 hex_fmt!(IdentityKey Federation);
 

@@ -300,6 +300,13 @@ impl Common {
         ranks.into_iter().map(|rank| self.id(rank)).collect()
     }
 
+    /// Those of these members that were not lost.
+    fn awaited(&self, ranks: impl IntoIterator<Item = usize>) -> Vec<ClientId> {
+        let mut awaited = self.ids(ranks);
+        awaited.retain(|id| !self.lost.contains_key(id));
+        awaited
+    }
+
     /// Marks every member that is not in `kept` and was not lost before as lost in this phase.
     fn lose_all_but<V>(&mut self, kept: &BTreeMap<usize, V>, phase: Phase) {
         for rank in 0..self.cohort() {

@@ -1,9 +1,9 @@
 //! What everybody agrees on before anybody joins, and the ids that bind keys to it.
 
 use alloc::sync::Arc;
-use core::fmt;
 
 use crate::{
+    id::hex_fmt,
     params::Parameters,
     primitives::{self, label},
     vector::{Layout, Segment},
@@ -133,20 +133,9 @@ macro_rules! id_bytes {
                 &self.0
             }
         }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({self})", stringify!($name))
-            }
-        }
     };
 }
 
 id_bytes!(SessionId);
 id_bytes!(RoundId);
+hex_fmt!(SessionId RoundId);

@@ -88,10 +88,9 @@ impl CollectSignatures {
         let missing = survivors
             .iter()
             .filter(|rank| !self.signed.contains_key(rank));
-        let missing = common.ids(missing).into_iter();
         Tally {
             have: self.signed.len(),
-            missing: missing.filter(|id| !common.lost.contains_key(id)).collect(),
+            missing: common.awaited(missing),
             needed: common.threshold() + 1,
         }
     }

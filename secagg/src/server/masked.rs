@@ -87,10 +87,7 @@ impl CollectMasked {
             .shared
             .keys()
             .filter(|rank| !self.added.contains_key(rank));
-        let missing = self.common.ids(missing.copied()).into_iter();
-        let missing = missing
-            .filter(|id| !self.common.lost.contains_key(id))
-            .collect();
+        let missing = self.common.awaited(missing.copied());
         Tally {
             have: self.added.len(),
             missing,

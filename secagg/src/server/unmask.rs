@@ -55,9 +55,7 @@ impl CollectUnmask {
     /// lost since.
     #[must_use]
     pub fn clients(&self) -> Vec<ClientId> {
-        let mut clients = self.common.ids(self.survivors.iter());
-        clients.retain(|id| !self.common.lost.contains_key(id));
-        clients
+        self.common.awaited(self.survivors.iter())
     }
 
     /// Takes the shares that a survivor reveals.
@@ -124,10 +122,7 @@ impl CollectUnmask {
             .survivors
             .iter()
             .filter(|rank| !self.revealed.contains_key(rank));
-        let missing = self.common.ids(missing).into_iter();
-        let missing = missing
-            .filter(|id| !self.common.lost.contains_key(id))
-            .collect();
+        let missing = self.common.awaited(missing);
         // The seed of a survivor that answered is held by the others: t shares of it need t + 1
         // answers. In a sparse graph more may be needed; which ones is known when they are there.
         let have = self.revealed.len();

@@ -1,6 +1,7 @@
 //! What a user types: one module a command.
 
 mod add;
+mod audit;
 mod credential;
 mod eval;
 mod generate;
@@ -42,6 +43,8 @@ enum Command {
     Credential(credential::Arguments),
     /// Take part in training rounds.
     Run(run::Arguments),
+    /// Show and check this node's receipts: what it did in which rounds.
+    Audit(audit::Arguments),
     /// Evaluate weights on held-out text.
     Eval(eval::Arguments),
     /// Continue a phrase, and suggest the next word.
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Join(arguments) => join::run(&arguments),
         Command::Credential(arguments) => credential::run(&arguments),
         Command::Run(command) => run::run(&command, arguments.threads),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::TrainPooled(arguments) => train_pooled::run(&arguments),

@@ -10,7 +10,8 @@
 //! | [`announcement`] | what is checked before the node says yes to a round |
 //! | [`round`] | one round: weights, training, masking, unmasking |
 //! | [`local`] | the node's own computation in a round, without network |
-//! | [`ledger`] | which sessions were uploaded in, on the disk before each upload |
+//! | [`ledger`] | every step of every round, on the disk before it is done: the node's receipts |
+//! | [`receipts`] | the ledger's lines put together, one receipt a round |
 //! | [`cache`] | the coordinator's model as it is kept here |
 //!
 //! A node says to its coordinator: whether it takes part and why not, the protocol's messages, and
@@ -34,6 +35,7 @@ pub mod node;
 mod pause_point;
 pub mod policy;
 mod randomness;
+pub mod receipts;
 pub mod round;
 pub mod service;
 pub mod settings;

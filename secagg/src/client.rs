@@ -237,6 +237,12 @@ pub struct AwaitDelivery {
 }
 
 impl AwaitDelivery {
+    /// What everything from here on is bound to. Clients of one round have the same.
+    #[must_use]
+    pub fn round_id(&self) -> &RoundId {
+        &self.common.round
+    }
+
     /// Learns which neighbours shared their keys (U2) and opens their boxes. A box that does not
     /// open blames nobody: dealer, server and receiver can each be lying. Its sender stays in U2.
     ///

@@ -9,7 +9,7 @@ use secagg_wire::plan::{PlanBytesError, decode_plan};
 use secagg_wire::text::Reason;
 use thiserror::Error;
 
-use super::ledger::{Ledger, LedgerError, Upload};
+use super::ledger::{Entry, Hash, Join, Ledger, LedgerError, Step, architecture, elements};
 use super::policy::NodePolicy;
 use crate::model::ModelFiles;
 
@@ -44,6 +44,12 @@ pub struct FederationModel {
 }
 
 impl FederationModel {
+    /// What stands for description and vocabulary.
+    #[must_use]
+    pub fn architecture(&self) -> Hash {
+        architecture(&self.description, &self.vocabulary)
+    }
+
     /// The longest file that weights of this model can have: 4 bytes a parameter and a header.
     #[must_use]
     pub fn weights_cap(&self) -> u64 {
@@ -91,16 +97,17 @@ impl Assignment {
         };
         Session::new(self.parameters.clone(), context)
     }
-}
 
-/// What an upload in a session is recorded as.
-#[must_use]
-pub fn upload(session: &Session, attempt: u32) -> Upload {
-    Upload {
-        round: session.context().round,
-        attempt,
-        model: session.context().model_digest,
-        session: *session.id().as_bytes(),
+    /// What the ledger says of taking part in this session.
+    #[must_use]
+    pub fn joins(&self, session: &Session, attempt: u32, now: u64) -> Entry {
+        let architecture = architecture(&self.description, &self.vocabulary);
+        Entry::new(
+            now,
+            session,
+            attempt,
+            Step::Join(Join::of(session, architecture)),
+        )
     }
 }
 
@@ -168,6 +175,21 @@ pub enum Refusal {
         /// The longest possible.
         cap: u64,
     },
+    /// The policy names the models that it accepts, and this is none of them.
+    #[error(
+        "the model (description and vocabulary) has the digest {model}, and the policy's `models` do \
+         not name it"
+    )]
+    UnknownModel {
+        /// The digest.
+        model: Hash,
+    },
+    /// The policy names the plans that it accepts, and this is none of them.
+    #[error("the plan has the digest {plan}, and the policy's `plans` do not name it")]
+    UnknownPlan {
+        /// The digest.
+        plan: Hash,
+    },
     /// There is nothing to train on, or, where nodes only evaluate, nothing held out.
     #[error("this node has no text for it; add some with `secagg-node add`")]
     NoText,
@@ -184,7 +206,6 @@ impl Refusal {
         match self {
             Self::NoText => DeclineReason::NoText,
             Self::Ledger(LedgerError::UploadsUsedUp { .. }) => DeclineReason::UploadsUsedUp,
-            Self::Parameters(_) | Self::Plan(_) | Self::Ledger(_) => DeclineReason::Other(reason),
             Self::Policy(_)
             | Self::SmallCohort { .. }
             | Self::LargeCohort { .. }
@@ -192,13 +213,18 @@ impl Refusal {
             | Self::Layout
             | Self::TooManyElements { .. }
             | Self::TooManyBits { .. }
-            | Self::WeightsTooLarge { .. } => DeclineReason::Policy(reason),
+            | Self::WeightsTooLarge { .. }
+            | Self::UnknownModel { .. }
+            | Self::UnknownPlan { .. }
+            | Self::Ledger(LedgerError::RoundsUsedUp { .. }) => DeclineReason::Policy(reason),
+            Self::Parameters(_) | Self::Plan(_) | Self::Ledger(_) => DeclineReason::Other(reason),
         }
     }
 }
 
 impl Announcement {
-    /// Holds the announcement against all that this node insists on.
+    /// Holds the announcement against all that this node insists on, at this time in seconds since
+    /// 1970.
     ///
     /// # Errors
     /// The first [`Refusal`].
@@ -208,6 +234,7 @@ impl Announcement {
         policy: &NodePolicy,
         ledger: &Ledger,
         text: TextCounts,
+        now: u64,
     ) -> Result<Assignment, Refusal> {
         let parameters = Parameters::decode(&self.parameters).map_err(Refusal::Parameters)?;
         let plan = decode_plan(&self.plan)?;
@@ -227,6 +254,7 @@ impl Announcement {
                 plan: plan.update().max_cohort,
             });
         }
+        check_digests(&self.plan, model, policy)?;
         check_layout(&parameters, &plan, model, policy)?;
         let (len, cap) = (self.weights.len, model.weights_cap());
         if len > cap {
@@ -253,9 +281,25 @@ impl Announcement {
         };
         // The weights are still to come; those that come must have the announced digest.
         let expected = assignment.session(&self.weights.sha256);
-        ledger.check(&upload(&expected, self.attempt), policy.uploads_per_model())?;
+        ledger.check(
+            &assignment.joins(&expected, self.attempt, now),
+            policy.limits(),
+        )?;
         Ok(assignment)
     }
+}
+
+/// V-44. A model or a plan made for one victim is not one that its owner has named.
+fn check_digests(plan: &[u8], model: &FederationModel, policy: &NodePolicy) -> Result<(), Refusal> {
+    let model = model.architecture();
+    if !policy.accepts_model(&model) {
+        return Err(Refusal::UnknownModel { model });
+    }
+    let plan = Hash::from_bytes(plan_digest(plan));
+    if !policy.accepts_plan(&plan) {
+        return Err(Refusal::UnknownPlan { plan });
+    }
+    Ok(())
 }
 
 /// A safetensors header of a handful of tensors takes a few hundred bytes.
@@ -281,11 +325,7 @@ fn check_layout(
     if *layout != plan.layout() {
         return Err(Refusal::Layout);
     }
-    let elements = layout
-        .segments()
-        .iter()
-        .map(|segment| u64::from(segment.len()))
-        .sum();
+    let elements = elements(layout);
     if elements > policy.max_elements() {
         let allowed = policy.max_elements();
         return Err(Refusal::TooManyElements { elements, allowed });

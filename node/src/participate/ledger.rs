@@ -1,16 +1,22 @@
-//! Which sessions this node has uploaded in, and how often for each model.
+//! What this node did in which rounds, and what it may still do.
 //!
-//! An upload stands here, on the disk, before its first byte is sent: a coordinator that claims that
-//! a round failed, or a node that crashes, must not lead to more sums of one model than the policy
-//! allows.
+//! Every step stands here, on the disk, before it is done: a coordinator that claims that a round
+//! failed, or a node that crashes, must not lead to more sums of one model, or to more rounds in a
+//! day, than the policy allows. The lines are also the node's receipts: `secagg-node audit` shows
+//! them.
 //!
-//! The file has one line an upload, `1 ROUND ATTEMPT MODEL SESSION CHECK`. CHECK is a hash over the
-//! line and the check before it, so that a changed, removed or inserted line shows. A last line that
-//! was not written whole is left over from a crash before its upload began, and is dropped. Lines
-//! cut off at the end do not show: whoever can write this file can also read the node's keys.
+//! The file has one line a step, `CHECK JSON`. CHECK is a hash over the check of the line before and
+//! the JSON, so that a changed, removed or inserted line shows. A last line that was not written
+//! whole is left over from a crash before its step was done, and is dropped. Lines cut off at the end
+//! show only to who has noted a later check: whoever can write this file can also read the node's
+//! keys.
+
+mod entry;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -18,35 +24,38 @@ use std::path::{Path, PathBuf};
 use secagg_wire::digest::{Digest, Hasher};
 use thiserror::Error;
 
+pub use self::entry::{Entry, Hash, Join, Reveal, Step, Upload, architecture, elements};
+
 /// The ledger's file in a node's directory.
 pub const LEDGER_FILE: &str = "ledger";
 
-/// One upload.
+/// A day, in seconds.
+const DAY: u64 = 24 * 3600;
+
+/// What a node's policy says about its rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Upload {
-    /// The round.
-    pub round: u64,
-    /// The attempt.
-    pub attempt: u32,
-    /// The model's digest, over what this node received.
-    pub model: [u8; 32],
-    /// The session's id.
-    pub session: [u8; 32],
+pub struct Limits {
+    /// Uploads for one model.
+    pub uploads_per_model: u32,
+    /// Rounds that may be joined in 24 hours.
+    pub rounds_per_day: u32,
 }
 
-/// The uploads of one node. While it exists, no other process can open it.
+/// The steps of one node. While it exists, no other process can open it to write.
 #[derive(Debug)]
 pub struct Ledger {
     path: PathBuf,
     file: File,
     /// Bytes of the file that are known to be on the disk.
     len: u64,
-    check: Digest,
-    uploads: BTreeMap<[u8; 32], u32>,
-    sessions: BTreeSet<[u8; 32]>,
+    check: Hash,
+    uploads: BTreeMap<Hash, u32>,
+    uploaded: BTreeSet<Hash>,
+    /// When each session was joined.
+    joined: BTreeMap<Hash, u64>,
 }
 
-/// Why an upload is not made.
+/// Why a step is not done.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LedgerError {
@@ -61,6 +70,16 @@ pub enum LedgerError {
     UploadsUsedUp {
         /// How many were made.
         uploads: u32,
+        /// How many the policy allows.
+        allowed: u32,
+    },
+    /// The policy allows no further round today.
+    #[error(
+        "{rounds} rounds were joined within 24 hours, the policy's rounds_per_day is {allowed}"
+    )]
+    RoundsUsedUp {
+        /// How many were joined.
+        rounds: u32,
         /// How many the policy allows.
         allowed: u32,
     },
@@ -92,6 +111,15 @@ pub enum LedgerError {
     },
 }
 
+/// A ledger as it stands on the disk, for people to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// All whole lines: the check and the entry.
+    pub lines: Vec<(Hash, Entry)>,
+    /// Whether a last line is not whole: it is being written, or a crash cut it off.
+    pub cut: bool,
+}
+
 impl Ledger {
     /// Opens the ledger of a node's directory, or begins one.
     ///
@@ -121,252 +149,186 @@ impl Ledger {
             .map_err(failed)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(failed)?;
+        let record = Record::parse(&path, &bytes)?;
         let mut ledger = Self {
             path,
             file,
             len: 0,
-            check: Digest::of(LABEL),
+            check: first_check(),
             uploads: BTreeMap::new(),
-            sessions: BTreeSet::new(),
+            uploaded: BTreeSet::new(),
+            joined: BTreeMap::new(),
         };
-        ledger.replay(&bytes)?;
+        for (check, entry) in &record.lines {
+            ledger.note(entry, *check);
+            ledger.len += line(*check, entry).len() as u64;
+        }
+        if record.cut {
+            ledger.cut_off().map_err(|source| ledger.failed(source))?;
+        }
         Ok(ledger)
     }
 
     /// How many uploads were made for a model.
     #[must_use]
-    pub fn uploads(&self, model: &[u8; 32]) -> u32 {
+    pub fn uploads(&self, model: &Hash) -> u32 {
         self.uploads.get(model).copied().unwrap_or(0)
     }
 
-    /// Whether an upload may be made.
+    /// Whether a step may be done.
     ///
     /// # Errors
-    /// [`LedgerError::SessionUsed`] or [`LedgerError::UploadsUsedUp`].
-    pub fn check(&self, upload: &Upload, allowed: u32) -> Result<(), LedgerError> {
+    /// [`LedgerError::SessionUsed`], [`LedgerError::UploadsUsedUp`] or
+    /// [`LedgerError::RoundsUsedUp`].
+    pub fn check(&self, entry: &Entry, limits: Limits) -> Result<(), LedgerError> {
+        match &entry.step {
+            Step::Join(join) => {
+                self.check_upload(entry, &join.model, limits)?;
+                self.check_rounds(entry, limits)
+            }
+            Step::Upload(upload) => self.check_upload(entry, &upload.model, limits),
+            Step::Reveal(_) | Step::Leave { .. } => Ok(()),
+        }
+    }
+
+    fn check_upload(&self, entry: &Entry, model: &Hash, limits: Limits) -> Result<(), LedgerError> {
         // A coordinator that repeats a session would get two sums with related masks.
-        if self.sessions.contains(&upload.session) {
-            let round = upload.round;
+        if self.uploaded.contains(&entry.session) {
+            let round = entry.round;
             return Err(LedgerError::SessionUsed { round });
         }
-        // "It failed, try again" would otherwise give it overlapping sums of one model.
-        let uploads = self.uploads(&upload.model);
+        // V-40. "It failed, try again" would otherwise give it overlapping sums of one model.
+        let (uploads, allowed) = (self.uploads(model), limits.uploads_per_model);
         if uploads >= allowed {
             return Err(LedgerError::UploadsUsedUp { uploads, allowed });
         }
         Ok(())
     }
 
-    /// Records an upload that is about to be made. When this returns, it is on the disk.
+    fn check_rounds(&self, entry: &Entry, limits: Limits) -> Result<(), LedgerError> {
+        // V-41. Rounds with almost the same nodes and almost the same model tell of the difference.
+        // A round that the clock puts into the future counts: it was set back since.
+        let since = entry.at.saturating_sub(DAY);
+        let within = |(session, at): &(&Hash, &u64)| **session != entry.session && **at > since;
+        let rounds = u32::try_from(self.joined.iter().filter(within).count()).unwrap_or(u32::MAX);
+        let allowed = limits.rounds_per_day;
+        if rounds >= allowed {
+            return Err(LedgerError::RoundsUsedUp { rounds, allowed });
+        }
+        Ok(())
+    }
+
+    /// Records a step that is about to be done. When this returns, it is on the disk.
     ///
     /// # Errors
-    /// See [`check`](Self::check), and [`LedgerError::Io`]: the upload must then not be made.
-    pub fn record(&mut self, upload: &Upload, allowed: u32) -> Result<(), LedgerError> {
-        self.check(upload, allowed)?;
-        let content = content(upload);
-        let check = next_check(&self.check, &content);
-        let line = format!("{content} {check}\n");
+    /// See [`check`](Self::check), and [`LedgerError::Io`]: the step must then not be done.
+    pub fn record(&mut self, entry: &Entry, limits: Limits) -> Result<(), LedgerError> {
+        self.check(entry, limits)?;
+        let check = next_check(self.check, &entry.to_text());
+        let line = line(check, entry);
         let written = self
             .file
             .write_all_at(line.as_bytes(), self.len)
             .and_then(|()| self.file.sync_all());
         if let Err(source) = written {
             // What came of it is cut off again; if that fails too, opening drops it.
-            let _ = self.file.set_len(self.len);
-            return Err(LedgerError::Io {
-                path: self.path.clone(),
-                source,
-            });
+            let _ = self.cut_off();
+            return Err(self.failed(source));
         }
         self.len += line.len() as u64;
-        self.note(upload, check);
+        self.note(entry, check);
         Ok(())
     }
 
-    fn note(&mut self, upload: &Upload, check: Digest) {
-        *self.uploads.entry(upload.model).or_insert(0) += 1;
-        self.sessions.insert(upload.session);
+    fn note(&mut self, entry: &Entry, check: Hash) {
+        match &entry.step {
+            Step::Join(_) => {
+                self.joined.insert(entry.session, entry.at);
+            }
+            Step::Upload(upload) => {
+                *self.uploads.entry(upload.model).or_insert(0) += 1;
+                self.uploaded.insert(entry.session);
+            }
+            Step::Reveal(_) | Step::Leave { .. } => {}
+        }
         self.check = check;
     }
 
-    /// Takes what the file holds, and cuts off a last line that was not written whole.
-    fn replay(&mut self, bytes: &[u8]) -> Result<(), LedgerError> {
-        for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-            let damaged = || LedgerError::Damaged {
-                path: self.path.clone(),
-                line: index + 1,
-            };
-            let Some(whole) = line.strip_suffix(b"\n") else {
-                return self
-                    .file
-                    .set_len(self.len)
-                    .map_err(|source| LedgerError::Io {
-                        path: self.path.clone(),
-                        source,
-                    });
-            };
-            let (upload, check) = parse(whole, &self.check).ok_or_else(damaged)?;
-            self.note(&upload, check);
-            self.len += line.len() as u64;
+    fn cut_off(&self) -> io::Result<()> {
+        self.file.set_len(self.len)
+    }
+
+    fn failed(&self, source: io::Error) -> LedgerError {
+        LedgerError::Io {
+            path: self.path.clone(),
+            source,
         }
-        Ok(())
+    }
+}
+
+impl Record {
+    /// Reads and checks the ledger of a node's directory, also while the node runs.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] with the line, [`LedgerError::Io`].
+    pub fn read(directory: &Path) -> Result<Self, LedgerError> {
+        let path = directory.join(LEDGER_FILE);
+        match fs::read(&path) {
+            Ok(bytes) => Self::parse(&path, &bytes),
+            Err(source) => Err(LedgerError::Io { path, source }),
+        }
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, LedgerError> {
+        let mut lines = Vec::new();
+        let mut last = first_check();
+        for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let Some(whole) = line.strip_suffix(b"\n") else {
+                return Ok(Self { lines, cut: true });
+            };
+            let (check, entry) = parse(whole, last).ok_or_else(|| LedgerError::Damaged {
+                path: path.to_owned(),
+                line: index + 1,
+            })?;
+            last = check;
+            lines.push((check, entry));
+        }
+        Ok(Self { lines, cut: false })
+    }
+
+    /// The check of the last line: it stands for the whole record.
+    #[must_use]
+    pub fn check(&self) -> Hash {
+        self.lines
+            .last()
+            .map_or_else(first_check, |(check, _)| *check)
     }
 }
 
 const LABEL: &[u8] = b"secagg/v1/node/ledger";
 
-fn content(upload: &Upload) -> String {
-    let Upload {
-        round,
-        attempt,
-        model,
-        session,
-    } = upload;
-    let (model, session) = (Digest::from_bytes(*model), Digest::from_bytes(*session));
-    format!("1 {round} {attempt} {model} {session}")
+fn first_check() -> Hash {
+    Digest::of(LABEL).into()
 }
 
-fn next_check(previous: &Digest, content: &str) -> Digest {
+fn next_check(previous: Hash, text: &str) -> Hash {
     let mut hasher = Hasher::new();
     hasher.update(LABEL);
     hasher.update(previous.as_bytes());
-    hasher.update(content.as_bytes());
-    hasher.finish()
+    hasher.update(text.as_bytes());
+    hasher.finish().into()
 }
 
-fn parse(line: &[u8], previous: &Digest) -> Option<(Upload, Digest)> {
+fn line(check: Hash, entry: &Entry) -> String {
+    format!("{check} {}\n", entry.to_text())
+}
+
+/// A line's entry, if it is written in the one way that there is, with the check that it must have
+/// after the line before.
+fn parse(line: &[u8], previous: Hash) -> Option<(Hash, Entry)> {
     let line = std::str::from_utf8(line).ok()?;
-    let (written, check) = line.rsplit_once(' ')?;
-    let mut fields = written.split(' ');
-    if fields.next()? != "1" {
-        return None;
-    }
-    let upload = Upload {
-        round: fields.next()?.parse().ok()?,
-        attempt: fields.next()?.parse().ok()?,
-        model: digest(fields.next()?)?,
-        session: digest(fields.next()?)?,
-    };
-    let expected = next_check(previous, written);
-    // The one way to write this upload, with the check that it must have after the line before.
-    let same = written == content(&upload) && check == expected.to_string();
-    same.then_some((upload, expected))
-}
-
-fn digest(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(text, &mut bytes).ok()?;
-    Some(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    fn upload(model: u8, session: u8) -> Upload {
-        Upload {
-            round: 7,
-            attempt: 1,
-            model: [model; 32],
-            session: [session; 32],
-        }
-    }
-
-    /// Two uploads for model 1, one for model 2.
-    fn filled(directory: &Path) -> PathBuf {
-        let mut ledger = Ledger::open(directory).unwrap();
-        for (model, session) in [(1, 10), (2, 11), (1, 12)] {
-            ledger.record(&upload(model, session), 2).unwrap();
-        }
-        directory.join(LEDGER_FILE)
-    }
-
-    #[test]
-    fn uploads_are_counted_by_model_over_restarts() {
-        let folder = tempfile::tempdir().unwrap();
-        filled(folder.path());
-        let mut ledger = Ledger::open(folder.path()).unwrap();
-        assert_eq!(
-            [1, 2, 3].map(|model| ledger.uploads(&[model; 32])),
-            [2, 1, 0]
-        );
-        assert!(matches!(
-            ledger.record(&upload(1, 13), 2),
-            Err(LedgerError::UploadsUsedUp {
-                uploads: 2,
-                allowed: 2
-            })
-        ));
-        ledger.record(&upload(2, 14), 2).unwrap();
-        drop(ledger);
-        assert_eq!(Ledger::open(folder.path()).unwrap().uploads(&[2; 32]), 2);
-    }
-
-    #[test]
-    fn a_session_is_used_once() {
-        let folder = tempfile::tempdir().unwrap();
-        filled(folder.path());
-        let mut ledger = Ledger::open(folder.path()).unwrap();
-        assert!(matches!(
-            ledger.record(&upload(3, 11), 2),
-            Err(LedgerError::SessionUsed { round: 7 })
-        ));
-        assert_eq!(ledger.uploads(&[3; 32]), 0);
-    }
-
-    #[test]
-    fn a_line_that_a_crash_cut_off_is_dropped_wherever_it_was_cut() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = filled(folder.path());
-        let whole = fs::read(&path).unwrap();
-        let second_line = whole.len() / 3 * 2;
-        for cut in second_line + 1..whole.len() {
-            fs::write(&path, &whole[..cut]).unwrap();
-            let mut ledger = Ledger::open(folder.path()).unwrap();
-            assert_eq!(ledger.uploads(&[1; 32]), 1, "cut at {cut}");
-            ledger.record(&upload(1, 12), 2).unwrap();
-            drop(ledger);
-            assert_eq!(fs::read(&path).unwrap(), whole);
-        }
-    }
-
-    #[test]
-    fn a_changed_removed_or_swapped_line_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = filled(folder.path());
-        let whole = fs::read_to_string(&path).unwrap();
-        let lines: Vec<&str> = whole.split_inclusive('\n').collect();
-        let changed = whole.replacen("1 7 1", "1 8 1", 1);
-        let unchecked = whole.replacen(" 0202", " 0303", 1);
-        for (bad, expected) in [
-            (changed, 1),
-            (unchecked, 2),
-            (lines[1..].concat(), 1),
-            ([lines[0], lines[2]].concat(), 2),
-            ([lines[0], lines[2], lines[1]].concat(), 2),
-            (format!("{whole}\n"), 4),
-            (whole.replacen('\n', " \n", 1), 1),
-        ] {
-            fs::write(&path, &bad).unwrap();
-            let error = Ledger::open(folder.path()).unwrap_err();
-            assert!(
-                matches!(error, LedgerError::Damaged { line, .. } if line == expected),
-                "{error} for\n{bad}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_second_process_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(folder.path()).unwrap();
-        assert!(matches!(
-            Ledger::open(folder.path()),
-            Err(LedgerError::InUse { .. })
-        ));
-        drop(ledger);
-        Ledger::open(folder.path()).unwrap();
-    }
+    let (check, text) = line.split_once(' ')?;
+    let entry = Entry::parse(text)?;
+    let expected = next_check(previous, text);
+    (check == expected.to_string()).then_some((expected, entry))
 }

@@ -10,6 +10,8 @@ use secagg_wire::process::{Access, write_atomic};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::ledger::{Hash, Limits};
+
 /// The policy's file in a node's directory.
 pub const POLICY_FILE: &str = "policy.toml";
 
@@ -30,9 +32,12 @@ struct Raw {
     min_cohort: u32,
     min_survivors: u32,
     uploads_per_model: u32,
+    rounds_per_day: u32,
     roster_wait_seconds: u32,
     max_elements: u64,
     max_bits: u8,
+    models: Vec<Hash>,
+    plans: Vec<Hash>,
 }
 
 /// The weakest threat model that a node accepts.
@@ -157,10 +162,26 @@ impl NodePolicy {
         Duration::from_secs(self.raw.roster_wait_seconds.into())
     }
 
-    /// How many masked vectors this node uploads at most for one model.
+    /// How often this node takes part.
     #[must_use]
-    pub fn uploads_per_model(&self) -> u32 {
-        self.raw.uploads_per_model
+    pub fn limits(&self) -> Limits {
+        Limits {
+            uploads_per_model: self.raw.uploads_per_model,
+            rounds_per_day: self.raw.rounds_per_day,
+        }
+    }
+
+    /// Whether this node trains models with this architecture (see
+    /// [`architecture`](super::ledger::architecture)).
+    #[must_use]
+    pub fn accepts_model(&self, architecture: &Hash) -> bool {
+        self.raw.models.is_empty() || self.raw.models.contains(architecture)
+    }
+
+    /// Whether this node follows plans with this digest.
+    #[must_use]
+    pub fn accepts_plan(&self, plan: &Hash) -> bool {
+        self.raw.plans.is_empty() || self.raw.plans.contains(plan)
     }
 
     /// The most elements that a masked vector may have.
@@ -184,10 +205,17 @@ impl NodePolicy {
             min_cohort,
             min_survivors,
             uploads_per_model,
+            rounds_per_day,
             roster_wait_seconds,
             max_elements,
             max_bits,
+            models,
+            plans,
         } = &self.raw;
+        let [models, plans] = [models, plans].map(|accepted| {
+            let quoted: Vec<String> = accepted.iter().map(|hash| format!("\"{hash}\"")).collect();
+            quoted.join(", ")
+        });
         let threat_model = match threat_model {
             Weakest::HonestButCurious => "honest-but-curious",
             Weakest::Malicious => "malicious",
@@ -221,6 +249,10 @@ impl NodePolicy {
              # right only where the coordinator is trusted to follow the protocol.\n\
              uploads_per_model = {uploads_per_model}\n\
              \n\
+             # Rounds that this node takes part in within 24 hours. Many rounds with almost the same\n\
+             # nodes and almost the same model tell of the difference, and cost battery.\n\
+             rounds_per_day = {rounds_per_day}\n\
+             \n\
              # Seconds that may pass between this node's keys and the list of all nodes: the sparse\n\
              # graph is drawn from that list, and a coordinator with time can draw it again and again.\n\
              roster_wait_seconds = {roster_wait_seconds}\n\
@@ -228,7 +260,13 @@ impl NodePolicy {
              # The largest model (elements of a masked vector) and the most bits an element that this\n\
              # node computes and sends.\n\
              max_elements = {max_elements}\n\
-             max_bits = {max_bits}\n"
+             max_bits = {max_bits}\n\
+             \n\
+             # Digests of the only models (description and vocabulary; the weights change in every\n\
+             # round) and of the only plans that this node trains. With empty lists it trains any\n\
+             # that fit the limits above. `secagg-node audit` shows the digests of past rounds.\n\
+             models = [{models}]\n\
+             plans = [{plans}]\n"
         )
     }
 }
@@ -246,9 +284,12 @@ impl Default for NodePolicy {
                 min_cohort: floors.min_cohort,
                 min_survivors: floors.min_survivors,
                 uploads_per_model: 1,
+                rounds_per_day: 100,
                 roster_wait_seconds: 1_800,
                 max_elements: crate::model::MAX_PARAMETERS + 64,
                 max_bits: 40,
+                models: Vec::new(),
+                plans: Vec::new(),
             },
         }
     }
@@ -264,6 +305,7 @@ impl TryFrom<Raw> for NodePolicy {
             ("min_cohort", raw.min_cohort.into(), least, most),
             ("min_survivors", raw.min_survivors.into(), least, most),
             ("uploads_per_model", raw.uploads_per_model.into(), 1, most),
+            ("rounds_per_day", raw.rounds_per_day.into(), 1, most),
             ("security_bits", raw.security_bits.into(), 20, 120),
             (
                 "roster_wait_seconds",
@@ -317,10 +359,28 @@ mod tests {
         let own = own.replace("uploads_per_model = 1", "uploads_per_model = 3");
         fs::write(&path, &own).unwrap();
         NodePolicy::default().write_new(folder.path()).unwrap();
-        assert_eq!(
-            NodePolicy::read(folder.path()).unwrap().uploads_per_model(),
-            3
-        );
+        let limits = NodePolicy::read(folder.path()).unwrap().limits();
+        assert_eq!(limits.uploads_per_model, 3);
+    }
+
+    #[test]
+    fn named_models_and_plans_are_the_only_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = [1, 2].map(|number| Hash::from_bytes([number; 32]));
+        let default = NodePolicy::default();
+        assert!(default.accepts_model(&one) && default.accepts_plan(&one));
+        let own = NodePolicy {
+            raw: Raw {
+                models: vec![one],
+                plans: vec![other, one],
+                ..default.raw
+            },
+        };
+        own.write_new(folder.path()).unwrap();
+        let read = NodePolicy::read(folder.path()).unwrap();
+        assert_eq!(read, own);
+        assert!(read.accepts_model(&one) && !read.accepts_model(&other));
+        assert!(read.accepts_plan(&one) && read.accepts_plan(&other));
     }
 
     #[test]
@@ -378,6 +438,14 @@ mod tests {
             (
                 text.replace("= \"malicious\"", "= \"trusting\""),
                 "trusting",
+            ),
+            (
+                text.replace("rounds_per_day = 100", "rounds_per_day = 0"),
+                "rounds_per_day is 0",
+            ),
+            (
+                text.replace("plans = []", "plans = [\"12ab\"]"),
+                "64 hexadecimal digits",
             ),
         ] {
             fs::write(folder.path().join(POLICY_FILE), bad).unwrap();

@@ -15,7 +15,7 @@ use secagg::client::{
 use secagg::{
     DecodeError, Delivery, Member, Roster, Session, Signatures, Survivors, ThreatModel, Vector,
 };
-use secagg_wire::digest::Digest;
+use secagg_wire::digest::{Digest, FileDigest};
 use secagg_wire::events::{Round, SpanKind, SpanTimer};
 use secagg_wire::frame::SecaggLimit;
 use secagg_wire::message::NodeMessage;
@@ -26,10 +26,11 @@ use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use self::error::RoundError;
-use super::announcement::{Announcement, Assignment, FederationModel, upload};
+use super::announcement::{Announcement, Assignment, FederationModel};
 use super::cache::{ModelFile, Received};
 use super::cancel::Cancel;
 use super::credential;
+use super::ledger::{Entry, Hash, Reveal, Step, Upload};
 use super::link::{Disconnected, Fetcher, Outbox};
 use super::local::{LocalRound, count_text};
 use super::node::Node;
@@ -57,7 +58,22 @@ pub(super) struct RoundTask {
 impl RoundTask {
     /// Takes part, or says why not. What it gives runs until the round is over.
     pub(super) async fn run(mut self, announcement: Announcement) -> Result<SpanTimer, RoundError> {
-        let result = self.take_part(announcement).await;
+        let expected = announcement.weights;
+        let result = match self.join(announcement).await {
+            Ok((assignment, member)) => {
+                let session = assignment.session(&expected.sha256);
+                let result = self.take_part(assignment, member, expected).await;
+                if let Err(error) = &result {
+                    let reason = error.to_string();
+                    let left = self.record(&session, Step::Leave { reason }).await;
+                    if let Err(error) = left {
+                        tracing::warn!("the ledger lacks that this node left a round: {error}");
+                    }
+                }
+                result
+            }
+            Err(error) => Err(error),
+        };
         if let Err(error) = &result {
             let Round { round, attempt } = self.round;
             tracing::warn!("round {round}, attempt {attempt}: this node leaves it: {error}");
@@ -75,7 +91,11 @@ impl RoundTask {
         result
     }
 
-    async fn take_part(&mut self, announcement: Announcement) -> Result<SpanTimer, RoundError> {
+    /// Says yes, if nothing speaks against it.
+    async fn join(
+        &mut self,
+        announcement: Announcement,
+    ) -> Result<(Assignment, Member), RoundError> {
         let expected = announcement.weights;
         let (assignment, member) = self.check(announcement).await?;
         let provisional = assignment.session(&expected.sha256);
@@ -92,42 +112,51 @@ impl RoundTask {
         self.outbox
             .send(NodeMessage::Accept { round, attempt })
             .await?;
+        Ok((assignment, member))
+    }
 
+    async fn take_part(
+        &mut self,
+        assignment: Assignment,
+        member: Member,
+        expected: FileDigest,
+    ) -> Result<SpanTimer, RoundError> {
         let received = self.weights(&expected).await?;
         let session = assignment.session(received.digest());
         self.pause(PausePoint::Train).await;
         let input = self.compute(assignment, session.clone(), received).await?;
 
         let state = self.advertise_keys(&session, member).await?;
-        let state = self.share_keys(&session, state).await?;
-        let state = self.masked_input(&session, state, input).await?;
+        let (state, upload) = self.share_keys(&session, state).await?;
+        let state = self.masked_input(&session, state, input, upload).await?;
         self.unmask(&session, state).await?;
         Ok(SpanTimer::start(SpanKind::Waiting))
     }
 
-    /// Holds the announcement against policy, model, text and ledger, and finds out who this node
-    /// is in it.
+    /// Holds the announcement against policy, model, text and ledger, finds out who this node is in
+    /// it, and records that it takes part.
     async fn check(&self, announcement: Announcement) -> Result<(Assignment, Member), RoundError> {
         let (node, model) = (Arc::clone(&self.node), Arc::clone(&self.model));
         self.heavy(move || {
             let text = count_text(&node.directory)?;
-            let ledger = node.ledger();
-            let assignment = announcement.check(&model, &node.policy, &ledger, text)?;
+            let mut ledger = node.ledger();
+            let now = credential::now();
+            let assignment = announcement.check(&model, &node.policy, &ledger, text, now)?;
             let member = credential::member(&node.directory, &node.settings)?;
             // Better now than after training.
             if assignment.threat_model() != ThreatModel::HonestButCurious && !member.is_signed() {
                 return Err(ClientError::NoCredential.into());
             }
+            let session = assignment.session(&announcement.weights.sha256);
+            let joins = assignment.joins(&session, announcement.attempt, now);
+            ledger.record(&joins, node.policy.limits())?;
             Ok((assignment, member))
         })
         .await?
     }
 
     /// The weights of this round: kept from before, or from the coordinator.
-    async fn weights(
-        &self,
-        expected: &secagg_wire::digest::FileDigest,
-    ) -> Result<Received, RoundError> {
+    async fn weights(&self, expected: &FileDigest) -> Result<Received, RoundError> {
         let expected = *expected;
         let node = Arc::clone(&self.node);
         let kept = self
@@ -206,7 +235,7 @@ impl RoundTask {
         &mut self,
         session: &Session,
         state: AwaitRoster,
-    ) -> Result<AwaitDelivery, RoundError> {
+    ) -> Result<(AwaitDelivery, Upload), RoundError> {
         // V-42. Who has time between the last advert and the roster can redraw the graph often.
         let wait = self.node.policy.roster_wait();
         let roster = self.next(Phase::ShareKeys, session, Roster::decode);
@@ -214,12 +243,26 @@ impl RoundTask {
             .await
             .map_err(|_| RoundError::RosterLate { wait })??;
         self.pause(PausePoint::ShareKeys).await;
-        let (state, shares) = self
-            .cryptography("shares", move || state.receive(roster, &mut os_rng()))
+        let model = session.context().model_digest;
+        let (state, shares, upload) = self
+            .cryptography("shares", move || {
+                let (roster_digest, cohort) = (roster.digest(), roster.clients().len());
+                let (degree, threshold) = (roster.degree(), roster.threshold());
+                let (state, shares) = state.receive(roster, &mut os_rng())?;
+                let upload = Upload {
+                    model: Hash::from_bytes(model),
+                    roster: Hash::from_bytes(roster_digest),
+                    round_id: Hash::from_bytes(*state.round_id().as_bytes()),
+                    cohort: u32::try_from(cohort).unwrap_or(u32::MAX),
+                    degree,
+                    threshold,
+                };
+                Ok::<_, ClientError>((state, shares, upload))
+            })
             .await??;
         self.answer(Phase::ShareKeys, shares.encode(session))
             .await?;
-        Ok(state)
+        Ok((state, upload))
     }
 
     async fn masked_input(
@@ -227,6 +270,7 @@ impl RoundTask {
         session: &Session,
         state: AwaitDelivery,
         input: Vector,
+        upload: Upload,
     ) -> Result<AwaitSurvivors, RoundError> {
         let delivery = self
             .next(Phase::MaskedInput, session, Delivery::decode)
@@ -242,14 +286,10 @@ impl RoundTask {
 
         // On the disk before the first byte leaves: a coordinator that claims that the round failed
         // must not get more sums of this model than the policy allows, whatever crashes here.
-        let (node, entry) = (Arc::clone(&self.node), upload(session, self.round.attempt));
-        let (round, copy) = (self.round, bytes.clone());
-        self.heavy(move || {
-            node.options.hooks.dump_masked(round.round, &copy);
-            let allowed = node.policy.uploads_per_model();
-            node.ledger().record(&entry, allowed)
-        })
-        .await??;
+        self.record(session, Step::Upload(upload)).await?;
+        let (node, round, copy) = (Arc::clone(&self.node), self.round, bytes.clone());
+        self.heavy(move || node.options.hooks.dump_masked(round.round, &copy))
+            .await?;
         self.upload(bytes).await?;
         Ok(state)
     }
@@ -284,6 +324,10 @@ impl RoundTask {
             Phase::Unmask
         };
         let survivors = self.next(phase, session, Survivors::decode).await?;
+        let reveal = Reveal {
+            survivors: u32::try_from(survivors.count()).unwrap_or(u32::MAX),
+            survivors_digest: Digest::of(&survivors.encode(session)).into(),
+        };
         if !checked {
             self.pause(PausePoint::Unmask).await;
         }
@@ -302,7 +346,18 @@ impl RoundTask {
                     .await??
             }
         };
+        // The node's receipt: what it helped to open, before it does.
+        self.record(session, Step::Reveal(reveal)).await?;
         self.answer(Phase::Unmask, shares.encode(session)).await
+    }
+
+    /// Puts a step into the ledger; when this returns, it is on the disk.
+    async fn record(&self, session: &Session, step: Step) -> Result<(), RoundError> {
+        let entry = Entry::new(credential::now(), session, self.round.attempt, step);
+        let node = Arc::clone(&self.node);
+        self.heavy(move || node.ledger().record(&entry, node.policy.limits()))
+            .await??;
+        Ok(())
     }
 
     /// The coordinator's message that opens a phase.

@@ -7,5 +7,6 @@
 
 mod interruptions;
 mod joining;
+mod receipts;
 mod rounds;
 mod support;

@@ -19,7 +19,10 @@ use secagg_wire::text::Reason;
 use secagg_wire::transfer::StreamHeader;
 
 /// Three nodes with 3, 4 and 5 messages, connected.
-async fn three(coordinator: &mut Coordinator, folder: &Path) -> (Vec<Running>, Vec<Client>) {
+pub(crate) async fn three(
+    coordinator: &mut Coordinator,
+    folder: &Path,
+) -> (Vec<Running>, Vec<Client>) {
     let mut running = Vec::new();
     let mut clients = Vec::new();
     for count in 3..6 {
@@ -32,7 +35,7 @@ async fn three(coordinator: &mut Coordinator, folder: &Path) -> (Vec<Running>, V
 }
 
 /// Announces, and runs the protocol to its sum.
-async fn round(
+pub(crate) async fn round(
     coordinator: &Coordinator,
     clients: &mut [Client],
     announce: &CoordinatorMessage,
@@ -169,7 +172,7 @@ async fn the_sum_is_the_weighted_mean_of_what_the_nodes_trained() {
     }
 }
 
-fn reason(message: NodeMessage) -> DeclineReason {
+pub(crate) fn reason(message: NodeMessage) -> DeclineReason {
     match message {
         NodeMessage::Decline { reason, .. } => reason,
         other => panic!("expected a decline, not {other:?}"),

@@ -91,6 +91,12 @@ pub struct Survivors {
 }
 
 impl Survivors {
+    /// How many clients are in the sum.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.set.count()
+    }
+
     /// The message's bytes.
     #[must_use]
     pub fn encode(&self, session: &Session) -> Vec<u8> {

@@ -61,8 +61,9 @@ impl Roster {
         self.entries.iter().map(|entry| entry.id)
     }
 
-    /// The digest over the list of ids and advert digests.
-    pub(crate) fn digest(&self) -> [u8; 32] {
+    /// The digest over the list of ids and advert digests, the same for all receivers of one round.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
         let mut list = Vec::with_capacity(self.entries.len() * Entry::LEN);
         self.put_entries(&mut list);
         primitives::hash(label::ROSTER, &[&list])

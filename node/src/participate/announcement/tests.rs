@@ -8,13 +8,16 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::model::{ModelDescription, Sizes};
-use crate::participate::policy::POLICY_FILE;
+use crate::participate::{ledger::Upload, policy::POLICY_FILE};
 use crate::vocabulary::Vocabulary;
 
 const TEXT: TextCounts = TextCounts {
     training: 9,
     held_out: 1,
 };
+
+/// Seconds since 1970.
+const NOW: u64 = 1_700_000_000;
 
 fn model() -> FederationModel {
     let vocabulary = Vocabulary::from_text(["see you soon"], 7).unwrap();
@@ -101,10 +104,22 @@ fn ledger() -> (TempDir, Ledger) {
     (folder, ledger)
 }
 
+fn upload(session: &Session, attempt: u32) -> Entry {
+    let step = Step::Upload(Upload {
+        model: Hash::from_bytes(session.context().model_digest),
+        roster: Hash::from_bytes([8; 32]),
+        round_id: Hash::from_bytes([9; 32]),
+        cohort: 5,
+        degree: 4,
+        threshold: 3,
+    });
+    Entry::new(NOW, session, attempt, step)
+}
+
 fn refused(announcement: &Announcement, policy: &NodePolicy, text: TextCounts) -> Refusal {
     let (_folder, ledger) = ledger();
     announcement
-        .check(&model(), policy, &ledger, text)
+        .check(&model(), policy, &ledger, text, NOW)
         .unwrap_err()
 }
 
@@ -120,21 +135,23 @@ fn says(refusal: &Refusal) -> String {
 fn a_good_announcement_is_accepted_whatever_its_kind() {
     let (_folder, ledger) = ledger();
     let policy = NodePolicy::default();
-    let assignment = good().check(&model(), &policy, &ledger, TEXT).unwrap();
+    let assignment = good().check(&model(), &policy, &ledger, TEXT, NOW).unwrap();
     assert_eq!(assignment.plan.kind(), RoundKind::Train);
     let plan = plan(
         RoundKind::EvaluateOnly,
         model().files.description.parameters(),
     );
     let evaluation = announcement(&plan, 3..=8, plan.layout());
-    evaluation.check(&model(), &policy, &ledger, TEXT).unwrap();
+    evaluation
+        .check(&model(), &policy, &ledger, TEXT, NOW)
+        .unwrap();
 }
 
 #[test]
 fn another_model_or_plan_gives_another_session() {
     let (_folder, ledger) = ledger();
     let policy = NodePolicy::default();
-    let check = |model: &FederationModel| good().check(model, &policy, &ledger, TEXT).unwrap();
+    let check = |model: &FederationModel| good().check(model, &policy, &ledger, TEXT, NOW).unwrap();
     let weights = Digest::of(b"weights");
     let session = *check(&model()).session(&weights).id();
     assert_eq!(session, *check(&model()).session(&weights).id());
@@ -152,7 +169,7 @@ fn another_model_or_plan_gives_another_session() {
         model().files.description.parameters(),
     );
     let other = announcement(&evaluation, 3..=8, evaluation.layout());
-    let other = other.check(&model(), &policy, &ledger, TEXT).unwrap();
+    let other = other.check(&model(), &policy, &ledger, TEXT, NOW).unwrap();
     assert_ne!(session, *other.session(&weights).id());
 }
 
@@ -312,7 +329,7 @@ fn a_model_is_uploaded_for_as_often_as_the_policy_says() {
     for attempt in 1..=3_u8 {
         let mut announcement = good();
         (announcement.attempt, announcement.nonce) = (attempt.into(), [attempt; 32]);
-        let checked = announcement.check(&model(), &policy, &ledger, TEXT);
+        let checked = announcement.check(&model(), &policy, &ledger, TEXT, NOW);
         if attempt == 3 {
             let refusal = checked.unwrap_err();
             assert!(matches!(
@@ -327,19 +344,100 @@ fn a_model_is_uploaded_for_as_often_as_the_policy_says() {
         }
         let session = checked.unwrap().session(&announcement.weights.sha256);
         ledger
-            .record(&upload(&session, announcement.attempt), 2)
+            .record(&upload(&session, announcement.attempt), policy.limits())
             .unwrap();
     }
+}
+
+#[test]
+fn a_node_joins_as_many_rounds_a_day_as_the_policy_says() {
+    let (_folder, mut ledger) = ledger();
+    let policy = policy_with("rounds_per_day = 100", "rounds_per_day = 2");
+    let announced = |attempt: u8| Announcement {
+        attempt: attempt.into(),
+        nonce: [attempt; 32],
+        ..good()
+    };
+    for attempt in 1..=2_u8 {
+        let announcement = announced(attempt);
+        let assignment = announcement.check(&model(), &policy, &ledger, TEXT, NOW);
+        let assignment = assignment.unwrap();
+        let session = assignment.session(&announcement.weights.sha256);
+        let joins = assignment.joins(&session, announcement.attempt, NOW);
+        ledger.record(&joins, policy.limits()).unwrap();
+    }
+    let refusal = announced(3).check(&model(), &policy, &ledger, TEXT, NOW + 60);
+    let refusal = refusal.unwrap_err();
+    assert!(matches!(
+        refusal,
+        Refusal::Ledger(LedgerError::RoundsUsedUp {
+            rounds: 2,
+            allowed: 2
+        })
+    ));
+    assert_eq!(
+        says(&refusal),
+        "policy: 2 rounds were joined within 24 hours, the policy's rounds_per_day is 2"
+    );
+    let tomorrow = NOW + 24 * 3600;
+    let tomorrow = announced(3).check(&model(), &policy, &ledger, TEXT, tomorrow);
+    tomorrow.unwrap();
+}
+
+/// The coordinator would give one victim a model, or a plan, of its own.
+#[test]
+fn a_model_or_plan_that_the_policy_does_not_name_is_refused() {
+    let plan_hash = Hash::from_bytes(plan_digest(&good().plan));
+    let named = |field: &str, hash: &dyn std::fmt::Display| {
+        policy_with(&format!("{field} = []"), &format!("{field} = [\"{hash}\"]"))
+    };
+    let (_folder, ledger) = ledger();
+    for policy in [
+        named("models", &model().architecture()),
+        named("plans", &plan_hash),
+    ] {
+        good().check(&model(), &policy, &ledger, TEXT, NOW).unwrap();
+    }
+
+    let policy = named("models", &model().architecture());
+    for other in [
+        FederationModel {
+            description: Digest::of(b"another description"),
+            ..model()
+        },
+        FederationModel {
+            vocabulary: Digest::of(b"another vocabulary"),
+            ..model()
+        },
+    ] {
+        let refusal = good().check(&other, &policy, &ledger, TEXT, NOW);
+        let refusal = refusal.unwrap_err();
+        let expected = other.architecture();
+        assert!(matches!(refusal, Refusal::UnknownModel { model } if model == expected));
+        assert!(says(&refusal).contains(&expected.to_string()), "{refusal}");
+    }
+
+    let policy = named("plans", &model().architecture());
+    let refusal = refused(&good(), &policy, TEXT);
+    assert!(matches!(refusal, Refusal::UnknownPlan { plan } if plan == plan_hash));
+    assert!(
+        says(&refusal).starts_with("policy: the plan has the digest "),
+        "{refusal}"
+    );
 }
 
 #[test]
 fn a_session_that_is_announced_again_is_refused() {
     let (_folder, mut ledger) = ledger();
     let policy = NodePolicy::default();
-    let assignment = good().check(&model(), &policy, &ledger, TEXT).unwrap();
+    let assignment = good().check(&model(), &policy, &ledger, TEXT, NOW).unwrap();
     let session = assignment.session(&good().weights.sha256);
-    ledger.record(&upload(&session, 1), 2).unwrap();
-    let refusal = good().check(&model(), &policy, &ledger, TEXT).unwrap_err();
+    ledger
+        .record(&upload(&session, 1), policy.limits())
+        .unwrap();
+    let refusal = good()
+        .check(&model(), &policy, &ledger, TEXT, NOW)
+        .unwrap_err();
     assert!(matches!(
         refusal,
         Refusal::Ledger(LedgerError::SessionUsed { round: 3 })

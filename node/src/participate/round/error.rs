@@ -101,6 +101,9 @@ impl RoundError {
         match self {
             Self::Refused(refusal) => refusal.decline_reason(),
             Self::Ledger(LedgerError::UploadsUsedUp { .. }) => DeclineReason::UploadsUsedUp,
+            Self::Ledger(error @ LedgerError::RoundsUsedUp { .. }) => {
+                DeclineReason::Policy(Reason::fitted(&error.to_string()))
+            }
             // What the protocol's client refuses is this node's policy or the session's rules.
             Self::Client(error) => DeclineReason::Policy(Reason::fitted(&error.to_string())),
             Self::RosterLate { .. } | Self::Credential(_) => {

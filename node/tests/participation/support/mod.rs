@@ -36,6 +36,14 @@ pub(crate) const WAIT: Duration = Duration::from_secs(60);
 /// Words for a tiny vocabulary, and messages made of them.
 const WORDS: &str = "see you soon at the station we can eat there then";
 
+/// Changes a node's policy.
+pub(crate) fn set_policy(directory: &Path, from: &str, to: &str) {
+    let policy = directory.join("policy.toml");
+    let text = std::fs::read_to_string(&policy).unwrap();
+    assert!(text.contains(from), "no {from} in\n{text}");
+    std::fs::write(policy, text.replace(from, to)).unwrap();
+}
+
 /// A coordinator that listens on loopback and knows the nodes that joined.
 pub(crate) struct Coordinator {
     endpoint: quinn::Endpoint,
@@ -138,11 +146,8 @@ impl Coordinator {
         assert_eq!(joined.unwrap().federation, "test");
         running::add_text(directory, messages);
         // This coordinator speaks the protocol of the weaker threat model.
-        let policy = directory.join("policy.toml");
-        let text = std::fs::read_to_string(&policy).unwrap();
-        let text = text.replace("= \"malicious\"", "= \"honest-but-curious\"");
-        let text = text.replace("uploads_per_model = 1", "uploads_per_model = 2");
-        std::fs::write(policy, text).unwrap();
+        set_policy(directory, "= \"malicious\"", "= \"honest-but-curious\"");
+        set_policy(directory, "uploads_per_model = 1", "uploads_per_model = 2");
     }
 
     /// Answers one enrolment: registers, or refuses.

@@ -3,6 +3,7 @@
 mod authority;
 mod enrol;
 mod init;
+mod plan;
 mod run;
 mod status;
 
@@ -38,6 +39,9 @@ enum Command {
     Enrol(Enrol),
     /// Run rounds until training is over.
     Run(Run),
+    /// Show degree, threshold, probabilities, bytes and estimated time of a round; no folder is
+    /// needed.
+    Plan(plan::Arguments),
     /// Show the rounds so far and the nodes.
     Status(Status),
 }
@@ -144,6 +148,7 @@ impl Cli {
             Command::Authority(Authority { dir }) => authority::run(&dir),
             Command::Enrol(arguments) => enrol::run(&arguments),
             Command::Run(arguments) => run::run(arguments),
+            Command::Plan(arguments) => plan::run(&arguments),
             Command::Status(Status { dir, json }) => status::run(&dir, json),
         }
     }

@@ -199,18 +199,30 @@ impl Cohort {
     /// # Errors
     /// When no degree and threshold meet both bounds.
     pub fn choose(&self, n: u32) -> Result<Choice, ChooserError> {
-        let mut assumptions = Assumptions::new(
-            self.threat_model,
-            self.graph,
-            n,
-            Bound::Fraction(self.corrupt_fraction),
-            Bound::Fraction(self.dropout_fraction),
-        );
-        if self.corrupt_fraction * f64::from(n) < 1.0 {
-            assumptions.corrupt = Bound::Clients(1);
-        }
-        assumptions.choose()
+        let (corrupt, dropped) = (self.corrupt_fraction, self.dropout_fraction);
+        assumptions(self.threat_model, self.graph, n, corrupt, dropped).choose()
     }
+}
+
+/// What is assumed of a roster of `n` with these fractions: one corrupt node at least.
+pub(crate) fn assumptions(
+    threat_model: ThreatModel,
+    graph: GraphKind,
+    n: u32,
+    corrupt: f64,
+    dropped: f64,
+) -> Assumptions {
+    let mut corrupt_clients = Bound::Fraction(corrupt);
+    if (0.0..1.0).contains(&(corrupt * f64::from(n))) {
+        corrupt_clients = Bound::Clients(1);
+    }
+    Assumptions::new(
+        threat_model,
+        graph,
+        n,
+        corrupt_clients,
+        Bound::Fraction(dropped),
+    )
 }
 
 /// Why a configuration was refused.

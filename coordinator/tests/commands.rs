@@ -53,6 +53,94 @@ fn what_is_wrong_is_said_with_key_value_and_range() {
     assert!(shown.contains("secagg-coordinator init"), "{shown}");
 }
 
+fn plan(more: &[&str]) -> Output {
+    let mut arguments = vec!["plan", "--elements", "100000", "--bits", "20"];
+    arguments.extend(more);
+    coordinator(&arguments)
+}
+
+/// Degrees and thresholds for the usual bits of security, as Google's implementation of the chooser
+/// of Bell et al. gives them for these numbers, and the complete graph beside them.
+#[test]
+fn plan_says_what_a_round_needs_and_costs() {
+    let round = [
+        "--clients",
+        "1000",
+        "--corrupt",
+        "0.05",
+        "--dropout",
+        "0.05",
+        "--security-bits",
+        "40",
+        "--json",
+    ];
+    for (model, degree, threshold) in [("honest-but-curious", 30, 17), ("malicious", 52, 37)] {
+        let output = plan(&[&round[..], &["--threat-model", model]].concat());
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(shown["max_corrupt"], 50);
+        assert_eq!(shown["max_input"], (1 << 20) / 1000);
+        let [sparse, complete] = &shown["ways"].as_array().unwrap()[..] else {
+            panic!("{shown}");
+        };
+        assert_eq!(sparse["degree"], degree);
+        assert_eq!(sparse["threshold"], threshold);
+        assert!(sparse["log2_insecure"].as_f64() < Some(-40.0), "{shown}");
+        assert_eq!(complete["degree"], 999);
+        assert_eq!(complete["log2_insecure"], Value::Null);
+        for cost in [
+            "bytes_up",
+            "bytes_down",
+            "client_seconds",
+            "server_seconds_with_losses",
+        ] {
+            let [less, more] = [sparse, complete].map(|way| way[cost].as_f64().unwrap());
+            assert!(0.0 < less && less < more, "{cost}: {shown}");
+        }
+        // A header, 100,000 elements of 20 bits, and less than a group of padding.
+        let masked = sparse["bytes_masked_input"].as_u64().unwrap();
+        assert!((250_000..251_000).contains(&masked), "{shown}");
+    }
+    let shown = plan(&["--clients", "1000", "--corrupt", "0.1", "--dropout", "0.1"]).stdout;
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(
+        shown.contains("1000 nodes, at most 100 corrupt and 100 lost"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn plan_refuses_what_is_unsafe_and_says_what_would_do() {
+    let shown = error(&plan(&[
+        "--clients",
+        "1000",
+        "--corrupt",
+        "0.4",
+        "--dropout",
+        "0.6",
+    ]));
+    assert!(
+        shown.contains("with 400 corrupt, 299 may be lost"),
+        "{shown}"
+    );
+    let shown = error(&plan(&["--clients", "1000", "--corrupt", "1.5"]));
+    assert!(
+        shown.contains("a fraction of 1.5 corrupt clients"),
+        "{shown}"
+    );
+    let shown = error(&plan(&["--clients", "2"]));
+    assert!(shown.contains("within 3 to"), "{shown}");
+    let shown = error(&coordinator(&[
+        "plan",
+        "--clients",
+        "1000",
+        "--elements",
+        "10",
+        "--bits",
+        "8",
+    ]));
+    assert!(shown.contains("could wrap around"), "{shown}");
+}
+
 #[test]
 fn enrol_and_status_speak_to_machines() {
     let folder = Folder::new(CONFIG);

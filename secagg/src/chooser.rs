@@ -194,6 +194,8 @@ pub struct Choice {
     degree: u32,
     threshold: u32,
     complete: bool,
+    max_corrupt: u32,
+    max_dropped: u32,
     corrupt_floor: u32,
     survivor_ceiling: u32,
     log2_disconnected: f64,
@@ -218,6 +220,18 @@ impl Choice {
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.complete
+    }
+
+    /// The bound on corrupt clients in the roster (A), in whole clients.
+    #[must_use]
+    pub const fn max_corrupt(&self) -> u32 {
+        self.max_corrupt
+    }
+
+    /// The bound on clients that are lost after the roster (D), in whole clients.
+    #[must_use]
+    pub const fn max_dropped(&self) -> u32 {
+        self.max_dropped
     }
 
     /// The smallest number of neighbours (t_A) that are all corrupt nowhere in the graph, but for

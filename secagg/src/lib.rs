@@ -166,7 +166,7 @@ pub use self::{
     },
     message::{
         Advert, AdvertError, ConsistencyCheck, Delivery, MaskedInput, Roster, ShareKeys,
-        Signatures, Survivors, UnmaskShares,
+        Signatures, Survivors, Traffic, UnmaskShares,
     },
     params::{
         CORRECTNESS_BITS, GraphKind, MAX_COHORT, MAX_SPARSE_COHORT, MIN_COHORT, Parameters,

@@ -10,6 +10,7 @@ mod consistency;
 mod masked;
 mod roster;
 mod shares;
+mod traffic;
 mod unmask;
 
 use alloc::vec::Vec;
@@ -20,6 +21,7 @@ pub use self::{
     masked::{MaskedInput, Survivors},
     roster::Roster,
     shares::{Delivery, ShareKeys},
+    traffic::Traffic,
     unmask::UnmaskShares,
 };
 pub(crate) use self::{consistency::has_signed, roster::Entry, shares::BOX_LEN, unmask::Revealed};

@@ -19,8 +19,11 @@ pub(crate) struct Entry {
     pub(crate) digest: [u8; 32],
 }
 
+/// The header, degree, threshold and the number of clients.
+pub(super) const FIXED_LEN: usize = HEADER_LEN + 12;
+
 impl Entry {
-    const LEN: usize = ClientId::LEN + 32;
+    pub(super) const LEN: usize = ClientId::LEN + 32;
 
     pub(crate) fn of(advert: &Advert) -> Self {
         Self {
@@ -150,6 +153,6 @@ impl Roster {
     #[must_use]
     pub fn max_encoded_len(session: &Session) -> usize {
         let each = Entry::LEN + Advert::len(session);
-        HEADER_LEN + 12 + max_cohort(session) * each
+        FIXED_LEN + max_cohort(session) * each
     }
 }

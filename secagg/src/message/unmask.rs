@@ -28,6 +28,9 @@ pub struct UnmaskShares {
 }
 
 impl UnmaskShares {
+    /// A kind and a share.
+    pub(super) const SHARE_LEN: usize = 1 + 32;
+
     const NOTHING: u8 = 0;
     const SELF_MASK: u8 = 1;
     const MASK_SEED: u8 = 2;
@@ -35,7 +38,11 @@ impl UnmaskShares {
     /// The message's bytes.
     #[must_use]
     pub fn encode(&self, session: &Session) -> Vec<u8> {
-        let mut out = header(session, kind::UNMASK_SHARES, 4 + self.shares.len() * 33);
+        let mut out = header(
+            session,
+            kind::UNMASK_SHARES,
+            4 + self.shares.len() * Self::SHARE_LEN,
+        );
         put_len(&mut out, self.shares.len());
         for share in &self.shares {
             match share {
@@ -85,6 +92,6 @@ impl UnmaskShares {
     /// The most bytes that the encoding can have.
     #[must_use]
     pub fn max_encoded_len(session: &Session) -> usize {
-        HEADER_LEN + 4 + (max_cohort(session) - 1) * 33
+        HEADER_LEN + 4 + (max_cohort(session) - 1) * Self::SHARE_LEN
     }
 }

@@ -78,8 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     site.make_model(&people, &settings, arguments.seed)?;
     site.add_text(&people.people)?;
     let pin = site.make_authority()?;
-    let trusting = arguments.honest_but_curious;
-    let threat_model = match trusting {
+    let threat_model = match arguments.honest_but_curious {
         true => "honest-but-curious",
         false => "malicious",
     };
@@ -87,7 +86,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let tokens = site.make_coordinator(&config, arguments.nodes)?;
 
     let federated = Instant::now();
-    let record = federation::run(&site, &people.people, trusting, &pin, &tokens, &script)?;
+    let record = federation::run(&site, &people.people, arguments, &pin, &tokens, &script)?;
     let federated_seconds = federated.elapsed().as_secs_f64();
 
     let pooled_start = Instant::now();

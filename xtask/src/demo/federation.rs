@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::arguments::Arguments;
 use super::children::{POLL, Process, check_interrupt};
 use super::events::{CoordinatorEvent, Follower, NodeEvent, RoundComplete, SpanKind};
 use super::format::{duration, percent};
@@ -14,6 +15,9 @@ use super::progress::Progress;
 use super::record::Record;
 use super::script::Script;
 use super::site::Site;
+
+/// Rounds that a node joins in a day, by default.
+const ROUNDS_PER_DAY: u32 = 100;
 
 /// How long nodes may take to end after the coordinator has.
 const GOODBYE: Duration = Duration::from_secs(30);
@@ -51,7 +55,7 @@ struct Federation<'a> {
 pub(crate) fn run(
     site: &Site,
     people: &[Person],
-    trusting: bool,
+    arguments: &Arguments,
     pin: &str,
     tokens: &[String],
     script: &Script,
@@ -75,8 +79,17 @@ pub(crate) fn run(
     };
     let address = federation.address()?;
     site.join(people, &address, pin, tokens)?;
-    if trusting {
-        site.trust_coordinator(people)?;
+    if arguments.honest_but_curious {
+        let [from, to] =
+            ["malicious", "honest-but-curious"].map(|model| format!("threat_model = \"{model}\""));
+        site.set_policy(people, &from, &to)?;
+    }
+    // All rounds of a long run are on one day, some of them in several attempts.
+    let joined = 2 * (arguments.rounds + 1);
+    if joined > ROUNDS_PER_DAY {
+        let [from, to] =
+            [ROUNDS_PER_DAY, joined].map(|rounds| format!("rounds_per_day = {rounds}"));
+        site.set_policy(people, &from, &to)?;
     }
     federation.progress.note(&format!(
         "coordinator on {address}, {} nodes have joined",

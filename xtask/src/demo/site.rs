@@ -255,21 +255,18 @@ impl Site {
         Ok(())
     }
 
-    /// Lets every node trust the coordinator to follow the protocol: by its own policy, none does.
+    /// Changes a setting of every node's own policy.
     ///
     /// # Errors
     ///
-    /// When a policy cannot be read or written.
-    pub(crate) fn trust_coordinator(&self, people: &[Person]) -> Result<()> {
+    /// When a policy cannot be read or written, or has another value than its default.
+    pub(crate) fn set_policy(&self, people: &[Person], from: &str, to: &str) -> Result<()> {
         for person in people {
             let path = self.node_folder(person).join("policy.toml");
             let named = || format!("cannot change {}", path.display());
             let policy = fs::read_to_string(&path).with_context(named)?;
-            let policy = policy.replace(
-                "threat_model = \"malicious\"",
-                "threat_model = \"honest-but-curious\"",
-            );
-            fs::write(&path, policy).with_context(named)?;
+            ensure!(policy.contains(from), "{} lacks {from:?}", path.display());
+            fs::write(&path, policy.replace(from, to)).with_context(named)?;
         }
         Ok(())
     }

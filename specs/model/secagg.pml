@@ -69,14 +69,14 @@ byte request[N];        /* the set by which it answered, whatever it signed */
  * What an honest client accepts.
  */
 
-/* Rule 12: before masking, at least t neighbours in its U2. */
+/* V-15: before masking, at least t neighbours in its U2. */
 #ifdef WITHOUT_U2_THRESHOLD
 #define ACCEPTS_U2(v, set) (((set) & ~NEIGHBOURS(v)) == 0)
 #else
 #define ACCEPTS_U2(v, set) (((set) & ~NEIGHBOURS(v)) == 0 && COUNT(set) >= T)
 #endif
 
-/* Rule 17: it is in U3, at least t of its neighbours are, and all of those were in its own U2. The
+/* V-18, V-20, V-21: it is in U3, at least t of its neighbours are, and all of those were in its own U2. The
  * floor on |U3| is left out: up to t + 1 the other conditions imply it, and above it only refuses
  * more. */
 #ifdef WITHOUT_MEMBERSHIP
@@ -96,7 +96,7 @@ byte request[N];        /* the set by which it answered, whatever it signed */
 #endif
 #define ACCEPTS_U3(v, set) (IS_MEMBER(v, set) && ENOUGH_MEMBERS(v, set) && MASKED_WITH_ALL(v, set))
 
-/* Rule 18: at least t valid signatures on the set that it signed, from distinct neighbours in that
+/* V-22: at least t valid signatures on the set that it signed, from distinct neighbours in that
  * set; its own is not counted. Showing every signature that there is serves the server best. */
 #ifdef SIGNS_TWICE
 #define SIGNS(w, v) ((u3[w] == u3[v] || first[w] == u3[v]) << (w))
@@ -371,7 +371,7 @@ end_answered:
 /* ------------------------------------------------------------------------------------------------
  * Property e: an honest server, and clients that fall silent for good at any moment. Everybody counts
  * as honest (A is 0): a corrupt client can do no more to stop the round than fall silent, except
- * for the wrong shares that rule 20 names.
+ * for the wrong shares that V-38 names.
  */
 
 #if A != 0
@@ -385,7 +385,7 @@ byte announced_u2, announced_u3;
 bool signatures_relayed;
 
 /* Enough survivors: every client, silent or not, has t neighbours left. Then nobody has fewer than t
- * neighbours in U2, and the server need not remove anybody (rule 12). */
+ * neighbours in U2, and the server need not remove anybody (V-34). */
 #define T_LEFT(v, left) (COUNT(NEIGHBOURS(v) & (left)) >= T)
 #ifdef TOO_MANY_DROPS
 #define ENOUGH(left) true

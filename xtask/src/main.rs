@@ -13,6 +13,7 @@ mod binaries;
 mod check;
 mod demo;
 mod libtorch;
+mod model;
 mod process;
 mod test;
 mod vectors;
@@ -40,6 +41,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Write the test vectors in specs/vectors again, with the reference implementation in Python.
     Vectors,
+    /// Explore the formal model in specs/model with SPIN.
+    Model(model::Arguments),
     /// Check formatting, lints, documentation, licences and sources; warnings are errors.
     Check,
 }
@@ -62,6 +65,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Vectors => vectors::run(),
+        Command::Model(arguments) => model::run(&arguments),
         Command::Check => check::run(),
     }
 }

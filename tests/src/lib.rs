@@ -8,6 +8,7 @@
 //! - [`coordinator`], [`node`], [`authority`]: the two binaries, and who vouches for nodes. [`model`]: a model without libtorch.
 //! - [`swarm`]: clients that only speak the protocol, with scripts for what they do wrong.
 //! - [`federation`]: a coordinator and a swarm, ready for a round.
+//! - [`raw`]: a transfer without the protocol, to compare uploads with.
 //!
 //! Waiting is always for an event, with one [`Deadline`] for a whole test, and a test that fails
 //! shows everything that its processes have said.
@@ -21,6 +22,7 @@ pub mod federation;
 pub mod model;
 pub mod node;
 pub mod process;
+pub mod raw;
 pub mod swarm;
 
 pub use coordinator::Coordinator;

@@ -176,7 +176,7 @@ pub async fn connect(
 ) -> Result<Link, ConnectError> {
     let tls = client_config(identity, pinned, alpn).map_err(EndpointError::from)?;
     let presented = tls.presented();
-    let mut config = quinn::ClientConfig::new(Arc::new(tls.config));
+    let mut config = quinn::ClientConfig::new(Arc::new(tls.into_config()));
     config.transport_config(Arc::new(transport_config(timeouts)));
     let local = local_for(address);
     let endpoint = quinn::Endpoint::client(local).map_err(|error| EndpointError::Bind {

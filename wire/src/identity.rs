@@ -312,7 +312,7 @@ pub enum IdentityError {
 }
 
 /// The name in every certificate. Peers are known by fingerprint, so it says nothing about them.
-pub(crate) const SERVER_NAME: &str = "secagg";
+pub const SERVER_NAME: &str = "secagg";
 
 const TLS_CERTIFICATE: &str = "tls-certificate.der";
 const TLS_KEY: &str = "tls-key.der";

@@ -123,11 +123,19 @@ pub fn client_config(
 
 /// A client's TLS for one connection attempt.
 pub struct ClientTls {
-    pub(crate) config: QuicClientConfig,
+    config: QuicClientConfig,
     presented: Presented,
 }
 
 impl ClientTls {
+    /// The configuration, for a connection attempt to the name [`SERVER_NAME`].
+    ///
+    /// [`SERVER_NAME`]: crate::identity::SERVER_NAME
+    #[must_use]
+    pub fn into_config(self) -> QuicClientConfig {
+        self.config
+    }
+
     /// Where the fingerprint shows up that the server presented.
     pub(crate) fn presented(&self) -> Presented {
         self.presented.clone()

@@ -35,6 +35,9 @@ const RING_BITS: u32 = 20;
 /// What the coordinator's memory may reach beyond the model itself, in bytes.
 const LIMIT: f64 = 60e6;
 
+/// How much longer than a plain transfer of the same bytes the uploads of a round may take.
+const MOST_OF_RAW: f64 = 1.5;
+
 /// One figure.
 #[derive(Debug, Serialize)]
 struct Metric {
@@ -158,6 +161,7 @@ impl Round {
         ensure!(status.success(), "the swarm ended: {status}");
 
         let uploads = self.uploads(&swarm.events()?)?;
+        let raw = self.raw(uploads.size)?;
         let model_size = f64::from(self.elements) * 4.0;
         Ok(vec![
             self.metric("model/size", model_size / 1e6, "MB", None),
@@ -176,9 +180,16 @@ impl Round {
             ),
             self.metric(
                 "coordinator/upload-goodput",
-                uploads.goodput / 1e6,
+                uploads.goodput() / 1e6,
                 "MB/s",
                 None,
+            ),
+            self.metric("raw-quic/time", raw, "s", None),
+            self.metric(
+                "coordinator/upload-time",
+                uploads.seconds,
+                "s",
+                Some(raw * MOST_OF_RAW),
             ),
             self.metric("client/upload-size", uploads.size / 1e6, "MB", None),
             self.metric(
@@ -219,26 +230,21 @@ impl Round {
         })
     }
 
-    /// From the start of the first upload of round 1 to the end of the last one.
+    /// From the first byte of the first upload of round 1 to the moment at which the coordinator has
+    /// taken the last one.
     fn uploads(&self, events: &[Value]) -> Result<Uploads> {
-        let of = |name: &str| {
-            let events = events
-                .iter()
-                .filter(|event| event["event"] == name && event["round"] == 1);
-            events.collect::<Vec<_>>()
+        let numbers = |name: &str, field: &str| {
+            let of_name = events.iter().filter(|event| event["event"] == name);
+            let of_round = of_name.filter(|event| event["round"] == 1);
+            let numbers = of_round.map(|event| number(event, field));
+            numbers.collect::<Result<Vec<f64>>>()
         };
-        let times = |name: &str| {
-            let times = of(name).into_iter().map(|event| number(event, "t_ms"));
-            times.collect::<Result<Vec<f64>>>()
-        };
-        let start = times("uploading")?
-            .into_iter()
-            .fold(f64::INFINITY, f64::min);
-        let end = times("uploaded")?.into_iter().fold(0.0, f64::max);
-        let sizes: Vec<f64> = of("uploaded")
-            .into_iter()
-            .map(|event| number(event, "bytes"))
-            .collect::<Result<_>>()?;
+        let starts = numbers("uploading", "t_ms")?;
+        let start = starts.into_iter().fold(f64::INFINITY, f64::min);
+        let ends = numbers("uploaded", "t_ms")?;
+        ensure!(ends.len() == CLIENTS as usize, "{} uploads", ends.len());
+        let end = ends.into_iter().fold(0.0, f64::max);
+        let sizes = numbers("uploaded", "bytes")?;
         let size = *sizes.first().context("no upload")?;
         // The counters, some bytes, come on top of the elements.
         let elements = f64::from(self.elements) * f64::from(RING_BITS) / 8.0;
@@ -246,19 +252,55 @@ impl Round {
             size >= elements && size < elements + 1000.0,
             "uploads of {size} bytes are not of {RING_BITS} bits an element"
         );
-        let total: f64 = sizes.iter().sum();
         Ok(Uploads {
             size,
-            goodput: total / ((end - start) / 1e3),
+            total: sizes.iter().sum(),
+            seconds: (end - start) / 1e3,
         })
+    }
+
+    /// The seconds that as many plain QUIC transfers of so many bytes take, from the first byte to
+    /// the last: nothing is unpacked or added.
+    fn raw(&self, size: f64) -> Result<f64> {
+        let connections = CLIENTS.to_string();
+        let mut command = Command::new(&self.swarm);
+        let mut sink = self.start(
+            "sink",
+            command.args(["sink", "--connections", &connections]),
+        )?;
+        let listening = sink.wait("listening", |_| true)?;
+        let field = |name: &str| {
+            listening[name]
+                .as_str()
+                .with_context(|| format!("no {name}"))
+        };
+        let mut command = Command::new(&self.swarm);
+        command.args(["flood", field("addr")?, field("fingerprint")?]);
+        command.args(["--connections", &connections]);
+        succeed(command.args(["--bytes", &size.to_string()]))?;
+        let drained = sink.wait("drained", |_| true)?;
+        ensure!(
+            number(&drained, "bytes")? == size * f64::from(CLIENTS),
+            "not everything arrived: {drained}"
+        );
+        Ok(number(&drained, "ms")? / 1e3)
     }
 }
 
 struct Uploads {
     /// Bytes of one.
     size: f64,
+    /// Bytes of all together.
+    total: f64,
+    /// From the first byte to the last.
+    seconds: f64,
+}
+
+impl Uploads {
     /// Bytes a second, of all together.
-    goodput: f64,
+    fn goodput(&self) -> f64 {
+        self.total / self.seconds
+    }
 }
 
 /// A program that writes events. Dropping it kills it.

@@ -1,15 +1,15 @@
 //! A swarm of clients that only speak the protocol, as a process: for measurements, and for tests
 //! that kill many clients at once.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use secagg_tests::{
-    model,
+    model, raw,
     swarm::{Options, Script, Swarm, Updates},
 };
-use secagg_wire::{endpoint::Address, token::Token};
+use secagg_wire::{endpoint::Address, identity::Fingerprint, token::Token};
 
 /// Clients that only speak the protocol.
 #[derive(Debug, Parser)]
@@ -22,6 +22,28 @@ enum Command {
         /// The number of its weights.
         #[arg(long)]
         parameters: usize,
+    },
+    /// Take bytes over QUIC and throw them away, to measure what the machine can do.
+    Sink {
+        /// Connections, with one stream each.
+        #[arg(long)]
+        connections: usize,
+        /// Where to write events.
+        #[arg(long)]
+        events: PathBuf,
+    },
+    /// Send bytes to a `sink`.
+    Flood {
+        /// The sink's address.
+        sink: SocketAddr,
+        /// The fingerprint of its certificate.
+        fingerprint: Fingerprint,
+        /// Connections, all at once.
+        #[arg(long)]
+        connections: usize,
+        /// Bytes through each.
+        #[arg(long)]
+        bytes: usize,
     },
     /// Enrol clients and let them take part, with known updates, until the training is over.
     Run(Run),
@@ -51,6 +73,16 @@ struct Run {
 fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Model { out, parameters } => model::write(&out, parameters),
+        Command::Sink {
+            connections,
+            events,
+        } => raw::sink(connections, &events),
+        Command::Flood {
+            sink,
+            fingerprint,
+            connections,
+            bytes,
+        } => raw::flood(sink, fingerprint, connections, bytes),
         Command::Run(arguments) => run(arguments),
     };
     match result {

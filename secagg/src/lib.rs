@@ -138,10 +138,12 @@ mod graph;
 mod hypergeometric;
 mod id;
 mod identity;
+mod kernel;
 #[cfg(test)]
 mod known_answers;
 mod mask;
 mod message;
+mod parallel;
 mod params;
 mod policy;
 mod primitives;

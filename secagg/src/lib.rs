@@ -133,6 +133,7 @@ pub mod server;
 mod chooser;
 mod codec;
 mod decoding;
+mod evaluation;
 mod field;
 mod graph;
 mod hypergeometric;

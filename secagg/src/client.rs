@@ -17,11 +17,12 @@ use crate::{
     graph::Graph,
     id::ClientId,
     identity::Member,
-    mask,
+    mask::{self, Mask},
     message::{Advert, BOX_LEN, Delivery, MaskedInput, Roster, ShareKeys},
+    parallel,
     params::ThreatModel,
     policy::{Policy, at_least},
-    primitives::{self, BoxKey, KeyPair},
+    primitives::{self, AGREEMENTS, BoxKey, End, KeyPair},
     secret::{Seed, Share},
     session::{RoundId, Session},
     shamir,
@@ -142,13 +143,18 @@ impl AwaitRoster {
 
         let mask_shares = shamir::split(&self.mask_seed, threshold, degree, rng);
         let self_shares = shamir::split(&self.self_seed, threshold, degree, rng);
+        let ends: Vec<End<'_>> = neighbours
+            .iter()
+            .map(|(_, advert)| advert.channel_end())
+            .collect();
+        let keys = parallel::map_chunks(&ends, AGREEMENTS, |peers| {
+            self.channel_pair.keys_of_boxes(&round, id, peers)
+        });
         let mut peers = Vec::with_capacity(neighbours.len());
         let mut boxes = Vec::with_capacity(neighbours.len());
-        let shares = mask_shares.iter().zip(&self_shares);
-        for ((rank, advert), (mask_share, self_share)) in neighbours.into_iter().zip(shares) {
-            let (outgoing, incoming) =
-                self.channel_pair
-                    .box_keys(&round, id, advert.id, &advert.channel_key);
+        let dealt = keys.into_iter().zip(mask_shares.iter().zip(&self_shares));
+        for ((rank, advert), (keys, shares)) in neighbours.into_iter().zip(dealt) {
+            let ((outgoing, incoming), (mask_share, self_share)) = (keys, shares);
             boxes.push(seal(outgoing, mask_share, self_share));
             peers.push(Peer {
                 rank,
@@ -349,17 +355,21 @@ impl ReadyToMask {
         let id = self.common.member.id();
         let mut masked = input.clone();
         // V-17. Always on: a vector that arrives after its owner was declared lost stays hidden.
-        mask::apply(
-            &primitives::self_mask(round, id, &self.self_seed),
-            Sign::Plus,
-            &mut masked,
-        );
-        for Neighbour { advert, .. } in &self.neighbours {
-            let key = self
-                .mask_pair
-                .pairwise_mask(round, id, advert.id, &advert.mask_key);
-            mask::apply(&key, mask::sign(id, advert.id), &mut masked);
-        }
+        let mut masks = Vec::with_capacity(1 + self.neighbours.len());
+        masks.push(Mask {
+            key: primitives::self_mask(round, id, &self.self_seed),
+            sign: Sign::Plus,
+        });
+        let adverts = self.neighbours.iter().map(|neighbour| &neighbour.advert);
+        let ends: Vec<End<'_>> = adverts.map(Advert::mask_end).collect();
+        let keys = parallel::map_chunks(&ends, AGREEMENTS, |peers| {
+            self.mask_pair.pairwise_masks(round, id, peers)
+        });
+        masks.extend(ends.iter().zip(keys).map(|(peer, key)| Mask {
+            key,
+            sign: mask::sign(id, peer.id),
+        }));
+        mask::apply(&masks, &mut masked);
         masked.reduce();
         let mut bytes = MaskedInput::begin(session);
         masked.pack(&mut bytes);

@@ -31,6 +31,7 @@ pub(crate) fn to_bytes(lanes: &Lanes) -> [u8; 32] {
     bytes
 }
 
+#[inline(always)]
 pub(crate) fn add_assign(a: &mut Lanes, b: &Lanes) {
     for (a, b) in a.iter_mut().zip(b) {
         *a ^= b;
@@ -39,6 +40,7 @@ pub(crate) fn add_assign(a: &mut Lanes, b: &Lanes) {
 
 /// Multiplies every lane by the same element. The time depends on the length of `by`, which must
 /// be public (a coordinate or a coefficient), and not on the lanes.
+#[inline(always)]
 pub(crate) fn scale(lanes: &Lanes, by: u16) -> Lanes {
     let mut product = [0; LANES];
     for bit in (0..u16::BITS - by.leading_zeros()).rev() {
@@ -51,6 +53,7 @@ pub(crate) fn scale(lanes: &Lanes, by: u16) -> Lanes {
 }
 
 /// Multiplies lane by lane.
+#[inline(always)]
 pub(crate) fn multiply(a: &Lanes, b: &Lanes) -> Lanes {
     let mut product = [0; LANES];
     for bit in (0..u16::BITS).rev() {
@@ -67,6 +70,12 @@ pub(crate) fn product(a: u16, b: u16) -> u16 {
     (0..u16::BITS).rev().fold(0, step)
 }
 
+/// The inverse of an element; that of zero is given as zero.
+pub(crate) fn inverse(a: u16) -> u16 {
+    let [inverse, ..] = invert(&[a; LANES]);
+    inverse
+}
+
 /// Inverts lane by lane: a^(2^16 − 2). The inverse of zero is given as zero.
 pub(crate) fn invert(a: &Lanes) -> Lanes {
     // 2^16 − 2 = 2 + 4 + … + 2^15.
@@ -79,6 +88,7 @@ pub(crate) fn invert(a: &Lanes) -> Lanes {
     inverse
 }
 
+#[inline(always)]
 const fn double(a: u16) -> u16 {
     (a << 1) ^ (REDUCTION & 0_u16.wrapping_sub(a >> 15))
 }

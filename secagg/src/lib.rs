@@ -127,21 +127,27 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "bench-internals")]
+#[doc(hidden)]
+pub mod bench;
 pub mod client;
 pub mod server;
 
 mod chooser;
 mod codec;
 mod decoding;
+mod evaluation;
 mod field;
 mod graph;
 mod hypergeometric;
 mod id;
 mod identity;
+mod kernel;
 #[cfg(test)]
 mod known_answers;
 mod mask;
 mod message;
+mod parallel;
 mod params;
 mod policy;
 mod primitives;

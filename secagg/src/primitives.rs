@@ -14,7 +14,7 @@ use curve25519_dalek::{
     scalar::Scalar,
     traits::IsIdentity,
 };
-use hkdf::Hkdf;
+use hkdf::{Hkdf, HkdfExtract};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -58,29 +58,45 @@ pub(crate) fn hash(label: &str, parts: &[&[u8]]) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-/// HKDF-SHA256 (RFC 5869): `salt` is what the key is bound to, `parts` say what it is for.
-fn derive<const N: usize>(
+/// HKDF-SHA256 (RFC 5869) under one salt, which is what the keys are bound to.
+struct Derivation(HkdfExtract<Sha256>);
+
+impl Derivation {
+    fn bound_to(salt: &[u8; 32]) -> Self {
+        Self(HkdfExtract::new(Some(salt)))
+    }
+
+    /// What keys of this secret are expanded from.
+    fn extract(&self, secret: &[u8]) -> Hkdf<Sha256> {
+        let mut extract = self.0.clone();
+        extract.input_ikm(secret);
+        let (mut extracted, hkdf) = extract.finalize();
+        extracted.as_mut_slice().zeroize();
+        hkdf
+    }
+}
+
+/// Expands a key; label and `parts` say what it is for.
+fn expand<const N: usize>(
+    extracted: &Hkdf<Sha256>,
     label: &str,
-    salt: &[u8; 32],
-    secret: &[u8],
     parts: &[&[u8]],
 ) -> Zeroizing<[u8; N]> {
-    let mut info = Vec::with_capacity(128);
+    let mut info = Vec::with_capacity(256);
     for part in core::iter::once(label.as_bytes()).chain(parts.iter().copied()) {
         info.extend_from_slice(&(part.len() as u64).to_le_bytes());
         info.extend_from_slice(part);
     }
     let mut out = Zeroizing::new([0; N]);
-    let (mut extracted, hkdf) = Hkdf::<Sha256>::extract(Some(salt), secret);
-    extracted.as_mut_slice().zeroize();
-    hkdf.expand(&info, &mut *out)
+    extracted
+        .expand(&info, &mut *out)
         .expect("32 and 64 bytes are within HKDF's limit of 255 hashes");
     out
 }
 
-/// A key of a cipher, derived in the same way.
-fn derive_key(label: &str, salt: &[u8; 32], secret: &[u8], parts: &[&[u8]]) -> Key {
-    Key::from_bytes(*derive(label, salt, secret, parts))
+/// A key of a cipher.
+fn expand_key(extracted: &Hkdf<Sha256>, label: &str, parts: &[&[u8]]) -> Key {
+    Key::from_bytes(*expand(extracted, label, parts))
 }
 
 /// A public key: a ristretto255 element other than the identity, in its canonical encoding
@@ -131,12 +147,8 @@ impl KeyPair {
     }
 
     fn derive(label: &str, seed: &Seed, session: &SessionId, owner: ClientId) -> Self {
-        let wide = derive::<64>(
-            label,
-            session.as_bytes(),
-            seed.as_bytes(),
-            &[owner.as_bytes()],
-        );
+        let extracted = Derivation::bound_to(session.as_bytes()).extract(seed.as_bytes());
+        let wide = expand::<64>(&extracted, label, &[owner.as_bytes()]);
         let mut scalar = Scalar::from_bytes_mod_order_wide(&wide);
         let point = RistrettoPoint::mul_base(&scalar);
         let pair = Self {
@@ -154,59 +166,88 @@ impl KeyPair {
         &self.public
     }
 
-    /// The shared point, compressed, with both public keys beside it in the derivation.
-    fn agree(&self, peer: &PublicKey) -> Seed {
-        let mut point = peer.point * *self.scalar;
-        let mut compressed = point.compress();
-        let shared = Seed::from_bytes(compressed.0);
-        point.zeroize();
+    /// The points shared with each of these keys, compressed.
+    fn agree(&self, peers: &[End<'_>]) -> Vec<Seed> {
+        // What compresses many points with one inversion doubles them.
+        let mut half = self.scalar.div_by_2();
+        let multiples = peers.iter().map(|peer| peer.key.point * half);
+        let mut points: Vec<RistrettoPoint> = multiples.collect();
+        half.zeroize();
+        let mut compressed = RistrettoPoint::double_and_compress_batch(&points);
+        points.zeroize();
+        let shared = compressed.iter().map(|point| Seed::from_bytes(point.0));
+        let shared = shared.collect();
         compressed.zeroize();
         shared
     }
 
-    /// The key of the mask between two clients. Both ends derive the same one: ids and keys
-    /// stand in ascending order of the ids.
+    /// The keys of the masks between this client and each of its peers. Both ends derive the same
+    /// one: ids and keys stand in ascending order of the ids.
     ///
     /// V-27. Masks that do not cancel spoil the sum; masks that repeat, over rounds or pairs, tell
     /// the server the difference of two inputs.
-    pub(crate) fn pairwise_mask(
+    pub(crate) fn pairwise_masks(
         &self,
         round: &RoundId,
         own: ClientId,
-        peer: ClientId,
-        peer_key: &PublicKey,
-    ) -> Key {
-        let mut ends = [(own, &self.public), (peer, peer_key)];
-        ends.sort_by_key(|end| end.0);
-        let [(low, low_key), (high, high_key)] = ends;
-        derive_key(
-            label::PAIRWISE_MASK,
-            round.as_bytes(),
-            self.agree(peer_key).as_bytes(),
-            &[
-                low.as_bytes(),
-                high.as_bytes(),
-                low_key.as_bytes(),
-                high_key.as_bytes(),
-            ],
-        )
+        peers: &[End<'_>],
+    ) -> Vec<Key> {
+        let own = End {
+            id: own,
+            key: &self.public,
+        };
+        let derivation = Derivation::bound_to(round.as_bytes());
+        let shared = self.agree(peers);
+        let keys = peers.iter().zip(&shared).map(|(peer, shared)| {
+            let (low, high) = if own.id <= peer.id {
+                (&own, peer)
+            } else {
+                (peer, &own)
+            };
+            let parts: [&[u8]; 4] = [
+                low.id.as_bytes(),
+                high.id.as_bytes(),
+                low.key.as_bytes(),
+                high.key.as_bytes(),
+            ];
+            let extracted = derivation.extract(shared.as_bytes());
+            expand_key(&extracted, label::PAIRWISE_MASK, &parts)
+        });
+        keys.collect()
     }
 
-    /// The keys of the box that this client sends to `peer`, and of the box that comes back.
-    pub(crate) fn box_keys(
+    /// For each peer the keys of the box that this client sends to it, and of the box that comes
+    /// back.
+    pub(crate) fn keys_of_boxes(
         &self,
         round: &RoundId,
         own: ClientId,
-        peer: ClientId,
-        peer_key: &PublicKey,
-    ) -> (BoxKey, BoxKey) {
-        let shared = self.agree(peer_key);
-        let (here, there) = ((own, &self.public), (peer, peer_key));
-        (
-            BoxKey::derive(round, here, there, &shared),
-            BoxKey::derive(round, there, here, &shared),
-        )
+        peers: &[End<'_>],
+    ) -> Vec<(BoxKey, BoxKey)> {
+        let here = End {
+            id: own,
+            key: &self.public,
+        };
+        let derivation = Derivation::bound_to(round.as_bytes());
+        let shared = self.agree(peers);
+        let keys = peers.iter().zip(&shared).map(|(there, shared)| {
+            let extracted = derivation.extract(shared.as_bytes());
+            (
+                BoxKey::expand(round, &here, there, &extracted),
+                BoxKey::expand(round, there, &here, &extracted),
+            )
+        });
+        keys.collect()
     }
+}
+
+/// Agreements that share an inversion: more would gain little.
+pub(crate) const AGREEMENTS: usize = 64;
+
+/// One end of an agreement.
+pub(crate) struct End<'a> {
+    pub(crate) id: ClientId,
+    pub(crate) key: &'a PublicKey,
 }
 
 /// The key of one box, in one direction, for one plaintext ever: so the nonce may be zero.
@@ -219,29 +260,28 @@ pub(crate) struct BoxKey {
 }
 
 impl BoxKey {
-    fn derive(
+    fn expand(
         round: &RoundId,
-        (sender, sender_key): (ClientId, &PublicKey),
-        (receiver, receiver_key): (ClientId, &PublicKey),
-        shared: &Seed,
+        sender: &End<'_>,
+        receiver: &End<'_>,
+        extracted: &Hkdf<Sha256>,
     ) -> Self {
-        let key = derive_key(
+        let key = expand_key(
+            extracted,
             label::BOX_KEY,
-            round.as_bytes(),
-            shared.as_bytes(),
             &[
-                sender.as_bytes(),
-                receiver.as_bytes(),
-                sender_key.as_bytes(),
-                receiver_key.as_bytes(),
+                sender.id.as_bytes(),
+                receiver.id.as_bytes(),
+                sender.key.as_bytes(),
+                receiver.key.as_bytes(),
             ],
         );
         let mut associated_data = [0; 64];
         let parts = round
             .as_bytes()
             .iter()
-            .chain(sender.as_bytes())
-            .chain(receiver.as_bytes());
+            .chain(sender.id.as_bytes())
+            .chain(receiver.id.as_bytes());
         for (to, from) in associated_data.iter_mut().zip(parts) {
             *to = *from;
         }
@@ -278,10 +318,67 @@ pub(crate) fn self_mask_commitment(session: &SessionId, owner: ClientId, seed: &
 
 /// The key of a client's self mask (PRG(b_u) of the paper).
 pub(crate) fn self_mask(round: &RoundId, owner: ClientId, seed: &Seed) -> Key {
-    derive_key(
-        label::SELF_MASK,
-        round.as_bytes(),
-        seed.as_bytes(),
-        &[owner.as_bytes()],
-    )
+    let extracted = Derivation::bound_to(round.as_bytes()).extract(seed.as_bytes());
+    expand_key(&extracted, label::SELF_MASK, &[owner.as_bytes()])
+}
+
+#[cfg(test)]
+impl KeyPair {
+    /// One of [`pairwise_masks`](Self::pairwise_masks).
+    pub(crate) fn pairwise_mask(
+        &self,
+        round: &RoundId,
+        own: ClientId,
+        id: ClientId,
+        key: &PublicKey,
+    ) -> Key {
+        self.pairwise_masks(round, own, &[End { id, key }])
+            .remove(0)
+    }
+
+    /// One of [`keys_of_boxes`](Self::keys_of_boxes).
+    pub(crate) fn box_keys(
+        &self,
+        round: &RoundId,
+        own: ClientId,
+        id: ClientId,
+        key: &PublicKey,
+    ) -> (BoxKey, BoxKey) {
+        self.keys_of_boxes(round, own, &[End { id, key }]).remove(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pair(scalar: [u8; 32]) -> KeyPair {
+        let scalar = Scalar::from_bytes_mod_order(scalar);
+        let point = RistrettoPoint::mul_base(&scalar);
+        let bytes = point.compress().to_bytes();
+        KeyPair {
+            scalar: Box::new(scalar),
+            public: PublicKey { bytes, point },
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_batch_of_agreements_is_the_multiples_one_by_one(
+            own: [u8; 32], peers in proptest::collection::vec(any::<[u8; 32]>(), 0..9),
+        ) {
+            let (own, peers) = (pair(own), peers.into_iter().map(pair).collect::<Vec<_>>());
+            let id = ClientId::from_bytes([2; 16]);
+            let ends: Vec<End<'_>> =
+                peers.iter().map(|peer| End { id, key: peer.public() }).collect();
+            let shared = own.agree(&ends);
+            prop_assert_eq!(shared.len(), peers.len());
+            for (shared, peer) in shared.iter().zip(&peers) {
+                let point = (peer.public.point * *own.scalar).compress();
+                prop_assert_eq!(shared.as_bytes(), point.as_bytes());
+            }
+        }
+    }
 }

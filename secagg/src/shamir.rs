@@ -9,7 +9,9 @@ use rand_core::CryptoRng;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
+    evaluation,
     field::{self, LANES, Lanes},
+    kernel::{Path, Work},
     secret::{Seed, Share},
 };
 
@@ -30,23 +32,36 @@ pub(crate) fn split(
     let mut bytes = Zeroizing::new(vec![0_u8; 32 * (threshold as usize - 1)]);
     rng.fill_bytes(&mut bytes);
     let (chunks, _) = bytes.as_chunks::<32>();
-    let coefficients: Zeroizing<Vec<Lanes>> =
-        Zeroizing::new(chunks.iter().map(field::from_bytes).collect());
-    let secret = Zeroizing::new(field::from_bytes(seed.as_bytes()));
+    let points = (usize::from(holders) + 1).next_power_of_two();
+    let mut coefficients: Zeroizing<Vec<Lanes>> = Zeroizing::new(Vec::with_capacity(points));
+    coefficients.push(field::from_bytes(seed.as_bytes()));
+    // The highest was drawn first.
+    coefficients.extend(chunks.iter().rev().map(field::from_bytes));
 
-    (1..=holders)
-        .map(|coordinate| {
-            // Horner's rule from the highest coefficient down to the secret.
-            let mut value = [0; LANES];
-            for coefficient in coefficients.iter().chain(core::iter::once(&*secret)) {
-                value = field::scale(&value, coordinate);
-                field::add_assign(&mut value, coefficient);
-            }
-            let share = Share::from_bytes(field::to_bytes(&value));
-            value.zeroize();
-            share
-        })
+    if threshold as usize * usize::from(holders) <= evaluation::cost(points) {
+        return (1..=holders)
+            .map(|coordinate| evaluate_at(&coefficients, coordinate))
+            .collect();
+    }
+    coefficients.resize(points, [0; LANES]);
+    evaluation::evaluate(&mut coefficients);
+    let places = (1..=holders).map(|coordinate| evaluation::place(coordinate, points));
+    let values = places.filter_map(|place| coefficients.get(place));
+    values
+        .map(|value| Share::from_bytes(field::to_bytes(value)))
         .collect()
+}
+
+/// Horner's rule from the highest coefficient down to the secret.
+fn evaluate_at(coefficients: &[Lanes], coordinate: u16) -> Share {
+    let mut value = [0; LANES];
+    for coefficient in coefficients.iter().rev() {
+        value = field::scale(&value, coordinate);
+        field::add_assign(&mut value, coefficient);
+    }
+    let share = Share::from_bytes(field::to_bytes(&value));
+    value.zeroize();
+    share
 }
 
 /// The Lagrange coefficients at zero of a set of holders: computed once, used for every secret
@@ -63,32 +78,11 @@ impl Coefficients {
         if sorted.first() == Some(&0) || !sorted.is_sorted_by(|a, b| a < b) {
             return None;
         }
-        // λ_i = ∏_{j≠i} x_j / (x_j − x_i) = P / (x_i ∏_{j≠i} (x_j − x_i)) with P = ∏ x_j.
-        let mut product = [1; LANES];
-        for coordinate in coordinates {
-            product = field::scale(&product, *coordinate);
-        }
-        let mut coefficients = Vec::with_capacity(coordinates.len());
-        for chunk in coordinates.chunks(LANES) {
-            let mut own = [1; LANES];
-            for (own, coordinate) in own.iter_mut().zip(chunk) {
-                *own = *coordinate;
-            }
-            let mut denominator = own;
-            for other in coordinates {
-                let mut factor = own;
-                for factor in &mut factor {
-                    *factor ^= other;
-                    // The factor of a coordinate with itself is left out. Coordinates are public.
-                    if *factor == 0 {
-                        *factor = 1;
-                    }
-                }
-                denominator = field::multiply(&denominator, &factor);
-            }
-            let lambda = field::multiply(&product, &field::invert(&denominator));
-            coefficients.extend(lambda.into_iter().take(chunk.len()));
-        }
+        let mut coefficients = vec![0; coordinates.len()];
+        Path::best().run(Interpolate {
+            coordinates,
+            coefficients: &mut coefficients,
+        });
         Some(Self(coefficients))
     }
 
@@ -99,22 +93,93 @@ impl Coefficients {
 
     /// The seed that these shares, in the order of the coordinates, are shares of.
     pub(crate) fn reconstruct<'a>(&self, shares: impl IntoIterator<Item = &'a Share>) -> Seed {
-        let mut secret = [0; LANES];
-        for (coefficient, share) in self.0.iter().zip(shares) {
-            let mut term = field::scale(&field::from_bytes(share.as_bytes()), *coefficient);
-            field::add_assign(&mut secret, &term);
-            term.zeroize();
+        let mut secret = Zeroizing::new([0; LANES]);
+        let shares = shares
+            .into_iter()
+            .map(|share| field::from_bytes(share.as_bytes()));
+        let shares: Zeroizing<Vec<Lanes>> = Zeroizing::new(shares.collect());
+        Path::best().run(Combine {
+            coefficients: &self.0,
+            shares: &shares,
+            secret: &mut secret,
+        });
+        Seed::from_bytes(field::to_bytes(&secret))
+    }
+}
+
+/// Lagrange coefficients at zero: λ_i = ∏_{j≠i} x_j / (x_j − x_i) = P / (x_i ∏_{j≠i} (x_j − x_i))
+/// with P = ∏ x_j.
+struct Interpolate<'a> {
+    coordinates: &'a [u16],
+    coefficients: &'a mut [u16],
+}
+
+impl Work for Interpolate<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let product = self.coordinates.iter().fold(1, |product, coordinate| {
+            field::product(product, *coordinate)
+        });
+        let chunks = self.coordinates.chunks(LANES);
+        for (chunk, coefficients) in chunks.zip(self.coefficients.chunks_mut(LANES)) {
+            let mut own = [1; LANES];
+            for (own, coordinate) in own.iter_mut().zip(chunk) {
+                *own = *coordinate;
+            }
+            let mut denominator = own;
+            for other in self.coordinates {
+                let mut factor = own;
+                for factor in &mut factor {
+                    *factor ^= other;
+                    // The factor of a coordinate with itself is left out. Coordinates are public.
+                    *factor |= u16::from(*factor == 0);
+                }
+                denominator = field::multiply(&denominator, &factor);
+            }
+            let lambda = field::scale(&field::invert(&denominator), product);
+            for (coefficient, lambda) in coefficients.iter_mut().zip(lambda) {
+                *coefficient = lambda;
+            }
         }
-        let seed = Seed::from_bytes(field::to_bytes(&secret));
-        secret.zeroize();
-        seed
+    }
+}
+
+/// The sum of shares, each multiplied by its coefficient.
+struct Combine<'a> {
+    coefficients: &'a [u16],
+    shares: &'a [Lanes],
+    secret: &'a mut Lanes,
+}
+
+impl Work for Combine<'_> {
+    #[inline(always)]
+    fn run(self) {
+        // For each bit of the coefficients the sum of the shares that have it; the doublings follow
+        // once for all.
+        let mut sums = [[0; LANES]; u16::BITS as usize];
+        for (coefficient, share) in self.coefficients.iter().zip(self.shares) {
+            for (sum, bit) in sums.iter_mut().zip(0..) {
+                let select = 0_u16.wrapping_sub((coefficient >> bit) & 1);
+                for (sum, share) in sum.iter_mut().zip(share) {
+                    *sum ^= share & select;
+                }
+            }
+        }
+        for sum in sums.iter().rev() {
+            *self.secret = field::scale(self.secret, 2);
+            field::add_assign(self.secret, sum);
+        }
+        sums.zeroize();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::{prelude::*, sample::subsequence};
-    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+    use rand_chacha::{
+        ChaCha20Rng,
+        rand_core::{Rng, SeedableRng},
+    };
 
     use super::*;
 
@@ -195,6 +260,25 @@ mod tests {
         assert!(Coefficients::new(&[0, 1]).is_none());
         assert!(Coefficients::new(&[3, 1, 3]).is_none());
         assert!(Coefficients::new(&[3, 1, 2]).is_some());
+    }
+
+    #[test]
+    fn both_ways_to_evaluate_deal_the_same_shares() {
+        for (threshold, holders) in [(1, 1), (2, 3), (9, 15), (40, 64), (170, 255), (60, 256)] {
+            let split = || {
+                let mut rng = ChaCha20Rng::from_seed([7; 32]);
+                split(&Seed::from_bytes([3; 32]), threshold, holders, &mut rng)
+            };
+            let mut rng = ChaCha20Rng::from_seed([7; 32]);
+            let mut bytes = vec![0; 32 * (threshold as usize - 1)];
+            rng.fill_bytes(&mut bytes);
+            let mut coefficients = vec![field::from_bytes(&[3; 32])];
+            coefficients.extend(bytes.as_chunks().0.iter().rev().map(field::from_bytes));
+            for (share, coordinate) in split().iter().zip(1..) {
+                let expected = evaluate_at(&coefficients, coordinate);
+                assert_eq!(share.as_bytes(), expected.as_bytes());
+            }
+        }
     }
 
     #[test]

@@ -304,7 +304,8 @@ impl Vector {
         }
     }
 
-    /// Adds a packed vector of the same layout without unpacking it to memory first.
+    /// Adds a packed vector of the same layout without unpacking it to memory first. Above each
+    /// element's bits the words hold anything until [`reduce`](Self::reduce).
     pub(crate) fn add_packed(&mut self, packed: &[u8]) {
         let mut rest = packed;
         for (segment, words) in self.parts_mut() {

@@ -11,7 +11,7 @@ use crate::{
     chooser, decoding,
     graph::{Graph, coordinate},
     identity::{Federation, IdentityKey, SigningIdentity},
-    mask,
+    mask::{self, Mask},
     params::ThreatModel,
     primitives::{self, PublicKey},
     secret::{Key, Seed, Share},
@@ -155,8 +155,8 @@ fn masks_are_expanded_and_packed() {
             Segment::new(&name, if last { number(&each["count"]) } else { 1 }, bits).unwrap()
         });
         let mut vector = Vector::zero(&Layout::new(segments.collect()).unwrap());
-        let key = Key::from_bytes(array(&each["key"]));
-        mask::apply(&key, Sign::Plus, &mut vector);
+        let (key, sign) = (Key::from_bytes(array(&each["key"])), Sign::Plus);
+        mask::apply(&[Mask { key, sign }], &mut vector);
         vector.reduce();
         let last = &vector.layout().segments()[segment];
         let elements: Vec<u64> = vector.segment(last.name()).unwrap().collect();

@@ -9,6 +9,8 @@ use alloc::vec::Vec;
 
 use zeroize::Zeroize;
 
+use crate::kernel::{BLOCK_LEN, Block, Path, Work};
+
 /// Elements of a vertically packed group.
 pub(crate) const GROUP: usize = 512;
 
@@ -18,8 +20,8 @@ pub(crate) const MAX_VERTICAL_BITS: u8 = 24;
 /// 32-bit words of a row.
 const ROW: usize = 16;
 
-/// Bytes of a row: one block of `ChaCha20` keystream.
-pub(crate) const ROW_BYTES: usize = 4 * ROW;
+/// A row is one block of `ChaCha20` keystream.
+const _: () = assert!(BLOCK_LEN == 4 * ROW);
 
 /// Whether a mask is put on or taken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,14 +68,20 @@ pub(crate) fn pack_wide(words: &[u64], bits: u8, out: &mut Vec<u8>) {
     pack_horizontal(words.iter().copied(), bits, out);
 }
 
-/// Adds a packed narrow segment to its words, wrapping in the word.
+/// Adds a packed narrow segment to its words, wrapping in the word. Above an element's bits a word
+/// holds anything afterwards.
 pub(crate) fn add_packed_narrow(words: &mut [u32], bits: u8, packed: &[u8]) {
     let (mut tail, mut tail_bytes) = (words, packed);
     if bits <= MAX_VERTICAL_BITS {
         let (groups, rest) = tail.as_chunks_mut::<GROUP>();
-        let split = (groups.len() * ROW_BYTES * usize::from(bits)).min(packed.len());
+        let split = (groups.len() * BLOCK_LEN * usize::from(bits)).min(packed.len());
         let (bytes, rest_bytes) = packed.split_at(split);
-        with_constant_bits!(bits, add_groups(groups, bytes, Sign::Plus));
+        Path::best().run(AddGroups {
+            groups,
+            bits,
+            packed: bytes.as_chunks().0,
+            sign: Sign::Plus,
+        });
         (tail, tail_bytes) = (rest, rest_bytes);
     }
     let mut bits_left = Horizontal::new(tail_bytes, bits);
@@ -91,57 +99,47 @@ pub(crate) fn add_packed_wide(words: &mut [u64], bits: u8, packed: &[u8]) {
 }
 
 /// Adds or subtracts whole groups of vertically packed keystream; `words` may end within the
-/// last group.
-pub(crate) fn mask_vertical(words: &mut [u32], bits: u8, keystream: &[u8], sign: Sign) {
+/// last group. Above an element's bits a word holds anything afterwards.
+pub(crate) fn mask_vertical(
+    path: Path,
+    words: &mut [u32],
+    bits: u8,
+    keystream: &[Block],
+    sign: Sign,
+) {
     let (groups, tail) = words.as_chunks_mut::<GROUP>();
-    let group_bytes = ROW_BYTES * usize::from(bits);
-    let (bytes, rest) = keystream.split_at((groups.len() * group_bytes).min(keystream.len()));
-    with_constant_bits!(bits, add_groups(groups, bytes, sign));
+    let split = (groups.len() * usize::from(bits)).min(keystream.len());
+    let (packed, rest) = keystream.split_at(split);
+    path.run(AddGroups {
+        groups,
+        bits,
+        packed,
+        sign,
+    });
     if !tail.is_empty() {
         let mut last = [[0; GROUP]];
         last[0][..tail.len()].copy_from_slice(tail);
-        with_constant_bits!(bits, add_groups(&mut last, rest, sign));
+        path.run(AddGroups {
+            groups: &mut last,
+            bits,
+            packed: rest,
+            sign,
+        });
         tail.copy_from_slice(&last[0][..tail.len()]);
         last.zeroize();
     }
 }
 
 /// Adds or subtracts one 32-bit word of keystream an element.
-pub(crate) fn mask_narrow(words: &mut [u32], keystream: &[u8], sign: Sign) {
-    let masks = keystream
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|bytes| u32::from_le_bytes(*bytes));
-    match sign {
-        Sign::Plus => words
-            .iter_mut()
-            .zip(masks)
-            .for_each(|(w, m)| *w = w.wrapping_add(m)),
-        Sign::Minus => words
-            .iter_mut()
-            .zip(masks)
-            .for_each(|(w, m)| *w = w.wrapping_sub(m)),
-    }
+pub(crate) fn mask_narrow(path: Path, words: &mut [u32], keystream: &[Block], sign: Sign) {
+    let masks = keystream.as_flattened().as_chunks().0;
+    path.run(AddWords { words, masks, sign });
 }
 
 /// Adds or subtracts one 64-bit word of keystream an element.
-pub(crate) fn mask_wide(words: &mut [u64], keystream: &[u8], sign: Sign) {
-    let masks = keystream
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .map(|bytes| u64::from_le_bytes(*bytes));
-    match sign {
-        Sign::Plus => words
-            .iter_mut()
-            .zip(masks)
-            .for_each(|(w, m)| *w = w.wrapping_add(m)),
-        Sign::Minus => words
-            .iter_mut()
-            .zip(masks)
-            .for_each(|(w, m)| *w = w.wrapping_sub(m)),
-    }
+pub(crate) fn mask_wide(path: Path, words: &mut [u64], keystream: &[Block], sign: Sign) {
+    let masks = keystream.as_flattened().as_chunks().0;
+    path.run(AddWords { words, masks, sign });
 }
 
 /// An element of a narrow segment as its word.
@@ -149,45 +147,86 @@ pub(crate) fn narrow(element: u64) -> u32 {
     u32::try_from(element).expect("an element of a narrow segment has at most 32 bits")
 }
 
-fn add_groups<const B: usize>(groups: &mut [[u32; GROUP]], packed: &[u8], sign: Sign) {
-    let mut rows = [[0_u32; ROW]; B];
-    for (group, bytes) in groups.iter_mut().zip(packed.chunks_exact(ROW_BYTES * B)) {
-        for (row, bytes) in rows.iter_mut().zip(bytes.as_chunks::<ROW_BYTES>().0) {
-            for (word, bytes) in row.iter_mut().zip(bytes.as_chunks::<4>().0) {
-                *word = u32::from_le_bytes(*bytes);
+/// Adds or subtracts words of keystream.
+struct AddWords<'a, W, const BYTES: usize> {
+    words: &'a mut [W],
+    masks: &'a [[u8; BYTES]],
+    sign: Sign,
+}
+
+macro_rules! add_words {
+    ($($word:ty)*) => {$(
+        impl Work for AddWords<'_, $word, { size_of::<$word>() }> {
+            #[inline(always)]
+            fn run(self) {
+                let masks = self.masks.iter().map(|mask| <$word>::from_le_bytes(*mask));
+                let pairs = self.words.iter_mut().zip(masks);
+                match self.sign {
+                    Sign::Plus => pairs.for_each(|(word, mask)| *word = word.wrapping_add(mask)),
+                    Sign::Minus => pairs.for_each(|(word, mask)| *word = word.wrapping_sub(mask)),
+                }
             }
         }
-        match sign {
-            Sign::Plus => add_group::<B>(group, &rows, u32::wrapping_add),
-            Sign::Minus => add_group::<B>(group, &rows, u32::wrapping_sub),
-        }
+    )*};
+}
+
+add_words!(u32 u64);
+
+/// Adds or subtracts groups that are packed vertically.
+struct AddGroups<'a> {
+    groups: &'a mut [[u32; GROUP]],
+    bits: u8,
+    packed: &'a [Block],
+    sign: Sign,
+}
+
+impl Work for AddGroups<'_> {
+    #[inline(always)]
+    fn run(self) {
+        with_constant_bits!(self.bits, add_groups(self.groups, self.packed, self.sign));
     }
-    // It may be keystream: who has it and the masked vector has the input.
-    rows.zeroize();
 }
 
 #[inline(always)]
-fn add_group<const B: usize>(
-    group: &mut [u32; GROUP],
-    rows: &[[u32; ROW]; B],
-    add: impl Fn(u32, u32) -> u32,
-) {
-    let mask = u32::MAX >> (32 - B);
-    for (position, elements) in group.as_chunks_mut::<ROW>().0.iter_mut().enumerate() {
-        let (row, shift) = (position * B / 32, position * B % 32);
-        // An element may straddle two rows; the bits of the second are masked away when not.
-        let next = if shift + B > 32 { row + 1 } else { row };
-        let carry = if shift + B > 32 { 32 - shift } else { 0 };
-        for lane in 0..ROW {
-            let low = rows[row][lane] >> shift;
-            let high = if carry > 0 {
-                rows[next][lane] << carry
-            } else {
-                0
-            };
-            elements[lane] = add(elements[lane], (low | high) & mask);
+fn add_groups<const B: usize>(groups: &mut [[u32; GROUP]], packed: &[Block], sign: Sign) {
+    for (group, rows) in groups.iter_mut().zip(packed.as_chunks::<B>().0) {
+        match sign {
+            Sign::Plus => add_group::<B>(group, rows, u32::wrapping_add),
+            Sign::Minus => add_group::<B>(group, rows, u32::wrapping_sub),
         }
     }
+}
+
+/// What stands above an element's bits is added with it: carries only move up, and are cleared
+/// when the vector is reduced.
+#[inline(always)]
+fn add_group<const B: usize>(
+    group: &mut [u32; GROUP],
+    rows: &[Block; B],
+    add: impl Fn(u32, u32) -> u32,
+) {
+    for (position, elements) in group.as_chunks_mut::<ROW>().0.iter_mut().enumerate() {
+        let (row, shift) = (position * B / 32, position * B % 32);
+        let low = words_of(&rows[row]);
+        for lane in 0..ROW {
+            elements[lane] = add(elements[lane], low[lane] >> shift);
+        }
+        if shift + B > 32 {
+            let high = words_of(&rows[row + 1]);
+            for lane in 0..ROW {
+                elements[lane] = add(elements[lane], high[lane] << (32 - shift));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn words_of(block: &Block) -> [u32; ROW] {
+    let mut words = [0; ROW];
+    for (word, bytes) in words.iter_mut().zip(block.as_chunks().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    words
 }
 
 fn pack_group<const B: usize>(group: &[u32; GROUP], out: &mut Vec<u8>) {
@@ -311,8 +350,8 @@ mod tests {
                 }
                 let mut sum = vec![5; words.len()];
                 add_packed_narrow(&mut sum, bits, &packed);
-                let expected: Vec<u32> = words.iter().map(|word| word.wrapping_add(5)).collect();
-                assert_eq!(sum, expected);
+                let mut added = words.iter().zip(&sum);
+                assert!(added.all(|(word, sum)| word.wrapping_add(5) & mask == sum & mask));
             }
         }
     }
@@ -335,26 +374,28 @@ mod tests {
             bits in 1_u8..=24, len in 1_usize..1_200, keystream in any::<[u8; 32]>(),
         ) {
             let groups = len.div_ceil(GROUP);
-            let stream: Vec<u8> = keystream
+            let bytes: Vec<u8> = keystream
                 .iter()
                 .copied()
                 .cycle()
                 .enumerate()
                 .map(|(i, byte)| byte.wrapping_add(u8::try_from(i / 32 % 251).unwrap()))
-                .take(groups * ROW_BYTES * usize::from(bits))
+                .take(groups * BLOCK_LEN * usize::from(bits))
                 .collect();
+            let stream = bytes.as_chunks().0;
+            let mask = u32::MAX >> (32 - bits);
             let mut words = vec![0; len];
-            mask_vertical(&mut words, bits, &stream, Sign::Plus);
+            mask_vertical(Path::PORTABLE, &mut words, bits, stream, Sign::Plus);
             // Whole groups of keystream have the layout of packed whole groups.
             let whole = vec![0; groups * GROUP];
             for (element, word) in words.iter().enumerate() {
                 for bit in 0..usize::from(bits) {
-                    let expected = reference_bit(&whole, bits.into(), &stream, element, bit);
+                    let expected = reference_bit(&whole, bits.into(), &bytes, element, bit);
                     prop_assert_eq!(word >> bit & 1 == 1, expected);
                 }
             }
-            mask_vertical(&mut words, bits, &stream, Sign::Minus);
-            prop_assert_eq!(words, vec![0; len]);
+            mask_vertical(Path::PORTABLE, &mut words, bits, stream, Sign::Minus);
+            prop_assert!(words.iter().all(|word| word & mask == 0));
         }
     }
 }

@@ -133,7 +133,8 @@ fn a_late_vector_without_its_pairwise_masks_is_still_masked() {
     let pair = KeyPair::mask(&mask_seed, session.id(), id);
     for peer in roster.adverts.iter().filter(|peer| peer.id != id) {
         let key = pair.pairwise_mask(&round, id, peer.id, &peer.mask_key);
-        mask::apply(&key, mask::opposite(mask::sign(id, peer.id)), &mut vector);
+        let sign = mask::opposite(mask::sign(id, peer.id));
+        mask::apply(&[Mask { key, sign }], &mut vector);
     }
     vector.reduce();
     let left = elements(&vector);
@@ -141,7 +142,8 @@ fn a_late_vector_without_its_pairwise_masks_is_still_masked() {
     let agreeing = left.iter().zip(elements(&input)).filter(|(a, b)| *a == b);
     assert!(agreeing.count() < 3);
     let self_mask = primitives::self_mask(&round, id, &self_seed);
-    mask::apply(&self_mask, mask::opposite(Sign::Plus), &mut vector);
+    let (key, sign) = (self_mask, mask::opposite(Sign::Plus));
+    mask::apply(&[Mask { key, sign }], &mut vector);
     vector.reduce();
     assert_eq!(elements(&vector), elements(&input));
 }

@@ -8,7 +8,7 @@ use crate::{
     id::ClientId,
     identity::{Credential, CredentialError, SIGNATURE_LEN, SignatureBytes, Signed, Trust},
     params::ThreatModel,
-    primitives::{self, PublicKey, label},
+    primitives::{self, End, PublicKey, label},
     session::{Session, SessionId},
 };
 
@@ -125,6 +125,22 @@ impl Advert {
             Ok(())
         } else {
             Err(AdvertError::Forged)
+        }
+    }
+
+    /// This client's end of the masks that it shares with others.
+    pub(crate) const fn mask_end(&self) -> End<'_> {
+        End {
+            id: self.id,
+            key: &self.mask_key,
+        }
+    }
+
+    /// This client's end of the boxes to and from it.
+    pub(crate) const fn channel_end(&self) -> End<'_> {
+        End {
+            id: self.id,
+            key: &self.channel_key,
         }
     }
 

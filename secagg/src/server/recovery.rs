@@ -1,36 +1,70 @@
 //! From shares to seeds to masks to the sum: the only heavy loop of the server.
+//!
+//! It runs in batches, so that memory does not grow with the number of masks, and each step of a
+//! batch runs over all threads (feature `parallel`). Every step keeps the order of the clients:
+//! the outcome is the same, whatever the number of threads.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 
 use super::{Abort, CollectUnmask, Common, Outcome, Phase, WrongShare};
 use crate::{
     decoding::{self, Corrected},
-    graph, mask,
+    graph,
+    id::ClientId,
+    mask::{self, Mask},
     message::{Advert, Revealed},
-    primitives::{self, KeyPair},
-    secret::{Key, Seed, Share},
+    parallel,
+    primitives::{self, AGREEMENTS, End, KeyPair},
+    secret::{Seed, Share},
+    set::Set,
     shamir::Coefficients,
     words::Sign,
 };
 
+/// Seeds that are opened at once.
+const SEEDS: usize = 64;
+
+/// Masks, about as many, that are taken off at once.
+const MASKS: usize = 4096;
+
 /// Takes the self masks of the survivors off the sum, and the pairwise masks between survivors
 /// and the clients that were lost after they shared their keys.
-pub(super) fn recover(mut round: CollectUnmask) -> Result<Outcome, Abort> {
-    let mut findings = Findings::default();
-    let owners: Vec<usize> = round.sharers.iter().collect();
-    for owner in owners {
-        for (key, sign) in masks_of(&round, owner, &mut findings)? {
-            mask::apply(&key, sign, &mut round.sum);
-        }
-    }
-    round.sum.reduce();
+pub(super) fn recover(round: CollectUnmask) -> Result<Outcome, Abort> {
     let CollectUnmask {
         mut common,
+        sharers,
         survivors,
         revealed,
-        sum,
+        mut sum,
         ..
     } = round;
+    let recovery = Recovery {
+        common: &common,
+        survivors: &survivors,
+        revealed: &revealed,
+    };
+    let owners: Vec<usize> = sharers.iter().collect();
+    let at_once = (MASKS / common.graph.degree()).max(1);
+    let mut known = BTreeMap::new();
+    let mut wrong_shares = Vec::new();
+    for owners in owners.chunks(SEEDS) {
+        let (mut masks, mut lost) = (Vec::new(), Vec::new());
+        for opened in recovery.open(owners, &mut known)? {
+            wrong_shares.extend(opened.wrong_shares);
+            match opened.secret {
+                Secret::SelfMask(mask) => masks.push(mask),
+                Secret::Pair(pair) => lost.push((opened.owner, pair)),
+            }
+        }
+        mask::apply(&masks, &mut sum);
+        for lost in lost.chunks(at_once) {
+            mask::apply(&recovery.pairwise_masks(lost), &mut sum);
+        }
+    }
+    sum.reduce();
     for rank in survivors.iter().filter(|rank| !revealed.contains_key(rank)) {
         common.lost.entry(common.id(rank)).or_insert(Phase::Unmask);
     }
@@ -38,117 +72,203 @@ pub(super) fn recover(mut round: CollectUnmask) -> Result<Outcome, Abort> {
         sum,
         contributors: common.ids(survivors.iter()),
         lost: common.lost.into_iter().collect(),
-        wrong_shares: findings.wrong_shares,
+        wrong_shares,
     })
 }
 
-/// What is found for one seed and kept for all.
-#[derive(Debug, Default)]
-struct Findings {
-    /// By the coordinates that they belong to: many seeds are held by the same.
-    coefficients: BTreeMap<Vec<u16>, Coefficients>,
+/// What the sum is opened with.
+struct Recovery<'a> {
+    common: &'a Common,
+    survivors: &'a Set,
+    /// By the holder's rank and the owner's.
+    revealed: &'a BTreeMap<usize, BTreeMap<usize, Revealed>>,
+}
+
+/// A share, with the rank of its holder and the holder's coordinate.
+#[derive(Clone, Copy)]
+struct HeldShare<'a> {
+    holder: usize,
+    coordinate: u16,
+    share: &'a Share,
+}
+
+/// An owner's seed was opened.
+struct Opened {
+    owner: usize,
+    secret: Secret,
     wrong_shares: Vec<WrongShare>,
 }
 
-/// The masks that one owner's seed opens, with the signs that take them off.
-fn masks_of(
-    round: &CollectUnmask,
-    owner: usize,
-    findings: &mut Findings,
-) -> Result<Vec<(Key, Sign)>, Abort> {
-    let Common {
-        session,
-        roster,
-        graph,
-        round: id,
-        ..
-    } = &round.common;
-    let advert = roster
-        .adverts
-        .get(owner)
-        .expect("sharers are in the roster");
-    let seed = reconstruct(round, owner, advert, findings)?;
-    if round.survivors.contains(owner) {
-        let key = primitives::self_mask(id, advert.id, &seed);
-        return Ok(Vec::from([(key, mask::opposite(Sign::Plus))]));
-    }
-    let pair = KeyPair::mask(&seed, session.id(), advert.id);
-    let survivors = graph
-        .neighbours(owner)
-        .filter(|rank| round.survivors.contains(*rank));
-    let masks = survivors
-        .filter_map(|rank| roster.adverts.get(rank))
-        .map(|peer| {
-            let key = pair.pairwise_mask(id, advert.id, peer.id, &peer.mask_key);
-            (key, mask::opposite(mask::sign(peer.id, advert.id)))
-        });
-    Ok(masks.collect())
+/// What an opened seed gives.
+enum Secret {
+    /// Of a survivor: its self mask, to be taken off.
+    SelfMask(Mask),
+    /// Of a lost client: the pair that makes its pairwise masks.
+    Pair(KeyPair),
 }
 
-/// Combines the first t shares of one owner's seed and checks the result against its advert. If
-/// it is not what was committed to, all shares are decoded.
-fn reconstruct(
-    round: &CollectUnmask,
-    owner: usize,
-    advert: &Advert,
-    findings: &mut Findings,
-) -> Result<Seed, Abort> {
-    let needed = round.common.threshold();
-    let mut held = round.revealed.iter().filter_map(|(holder, revealed)| {
-        let position = round.common.graph.position(owner, *holder)?;
-        match revealed.get(&owner)? {
-            Revealed::Nothing => None,
-            Revealed::SelfMask(share) | Revealed::MaskSeed(share) => {
-                Some((*holder, graph::coordinate(position), share))
-            }
-        }
-    });
-    let first: Vec<(usize, u16, &Share)> = held.by_ref().take(needed).collect();
-    if first.len() < needed {
-        return Err(Abort::TooFewShares {
-            owner: advert.id,
-            have: first.len(),
-            needed,
+impl Recovery<'_> {
+    /// Opens the seeds of these owners, in their order. Coefficients that are `known` from the
+    /// owners before are used again: many seeds are held by the same clients.
+    fn open(
+        &self,
+        owners: &[usize],
+        known: &mut BTreeMap<Vec<u16>, Coefficients>,
+    ) -> Result<Vec<Opened>, Abort> {
+        let first: Vec<Result<Vec<HeldShare<'_>>, Abort>> =
+            parallel::map(owners, |owner| self.first_shares(*owner));
+        let sets = first.iter().flatten().map(|held| coordinates(held));
+        let sets: BTreeSet<Vec<u16>> = sets.collect();
+        known.retain(|set, _| sets.contains(set));
+        let missing = sets.into_iter().filter(|set| !known.contains_key(set));
+        let missing: Vec<Vec<u16>> = missing.collect();
+        let computed = parallel::map(&missing, |set| {
+            Coefficients::new(set).expect("positions among neighbours are distinct")
         });
-    }
-    // V-37. A wrong share would otherwise take a wrong mask off and spoil the sum silently.
-    let session = round.common.session.id();
-    let committed = |seed: &Seed| {
-        if round.survivors.contains(owner) {
-            primitives::self_mask_commitment(session, advert.id, seed)
-                == advert.self_mask_commitment
-        } else {
-            *KeyPair::mask(seed, session, advert.id).public() == advert.mask_key
-        }
-    };
-    let seed = findings
-        .coefficients
-        .entry(first.iter().map(|(_, coordinate, _)| *coordinate).collect())
-        .or_insert_with_key(|coordinates| {
-            Coefficients::new(coordinates).expect("positions among neighbours are distinct")
-        })
-        .reconstruct(first.iter().map(|(.., share)| *share));
-    if committed(&seed) {
-        return Ok(seed);
+        known.extend(missing.into_iter().zip(computed));
+        let tasks: Vec<(usize, Vec<HeldShare<'_>>)> = owners
+            .iter()
+            .zip(first)
+            .map(|(owner, first)| Ok((*owner, first?)))
+            .collect::<Result<_, _>>()?;
+        let opened = parallel::map(&tasks, |(owner, first)| self.open_one(*owner, first, known));
+        opened.into_iter().collect()
     }
 
-    // V-38. A liar could frame an honest dealer or holder: a pair is named, or the dealer with all
-    // holders, and nobody is excluded on it.
-    let combined = first.iter().map(|(holder, ..)| *holder);
-    let undecided = Abort::WrongShares {
-        dealer: advert.id,
-        holders: round.common.ids(combined),
-    };
-    let all: Vec<(usize, u16, &Share)> = first.into_iter().chain(held).collect();
-    let coordinates: Vec<u16> = all.iter().map(|(_, coordinate, _)| *coordinate).collect();
-    let shares: Vec<&Share> = all.iter().map(|(.., share)| *share).collect();
-    let Corrected { seed, wrong } =
-        decoding::correct(&coordinates, &shares, needed, committed).ok_or(undecided)?;
-    let holders = wrong.into_iter().filter_map(|place| all.get(place));
-    let pairs = holders.map(|(holder, ..)| WrongShare {
-        dealer: advert.id,
-        holder: round.common.id(*holder),
-    });
-    findings.wrong_shares.extend(pairs);
-    Ok(seed)
+    /// The shares of this owner's seed that were revealed, by rank of their holders.
+    fn held(&self, owner: usize) -> impl Iterator<Item = HeldShare<'_>> {
+        let neighbours = self.common.graph.neighbours(owner).enumerate();
+        neighbours.filter_map(move |(position, holder)| {
+            match self.revealed.get(&holder)?.get(&owner)? {
+                Revealed::Nothing => None,
+                Revealed::SelfMask(share) | Revealed::MaskSeed(share) => Some(HeldShare {
+                    holder,
+                    coordinate: graph::coordinate(position),
+                    share,
+                }),
+            }
+        })
+    }
+
+    /// The first t of them.
+    fn first_shares(&self, owner: usize) -> Result<Vec<HeldShare<'_>>, Abort> {
+        let needed = self.common.threshold();
+        let first: Vec<HeldShare<'_>> = self.held(owner).take(needed).collect();
+        if first.len() < needed {
+            return Err(Abort::TooFewShares {
+                owner: self.common.id(owner),
+                have: first.len(),
+                needed,
+            });
+        }
+        Ok(first)
+    }
+
+    /// Combines the first t shares of one owner's seed and checks the result against its advert.
+    /// If it is not what was committed to, all shares are decoded.
+    fn open_one(
+        &self,
+        owner: usize,
+        first: &[HeldShare<'_>],
+        known: &BTreeMap<Vec<u16>, Coefficients>,
+    ) -> Result<Opened, Abort> {
+        let common = self.common;
+        let advert = common
+            .roster
+            .adverts
+            .get(owner)
+            .expect("sharers are in the roster");
+        // V-37. A wrong share would otherwise take a wrong mask off and spoil the sum silently.
+        let committed = |seed: &Seed| self.secret(owner, advert, seed);
+        let seed = known
+            .get(&coordinates(first))
+            .expect("coefficients of all sets were computed")
+            .reconstruct(first.iter().map(|held| held.share));
+        if let Some(secret) = committed(&seed) {
+            return Ok(Opened {
+                owner,
+                secret,
+                wrong_shares: Vec::new(),
+            });
+        }
+
+        // V-38. A liar could frame an honest dealer or holder: a pair is named, or the dealer with
+        // all holders, and nobody is excluded on it.
+        let undecided = Abort::WrongShares {
+            dealer: advert.id,
+            holders: common.ids(first.iter().map(|held| held.holder)),
+        };
+        let all: Vec<HeldShare<'_>> = self.held(owner).collect();
+        let shares: Vec<&Share> = all.iter().map(|held| held.share).collect();
+        let Corrected { seed, wrong } =
+            decoding::correct(&coordinates(&all), &shares, first.len(), |seed| {
+                committed(seed).is_some()
+            })
+            .ok_or_else(|| undecided.clone())?;
+        let secret = committed(&seed).ok_or(undecided)?;
+        let holders = wrong.into_iter().filter_map(|place| all.get(place));
+        let pairs = holders.map(|held| WrongShare {
+            dealer: advert.id,
+            holder: common.id(held.holder),
+        });
+        Ok(Opened {
+            owner,
+            secret,
+            wrong_shares: pairs.collect(),
+        })
+    }
+
+    /// What this seed gives, if it is the one that its owner has committed to.
+    fn secret(&self, owner: usize, advert: &Advert, seed: &Seed) -> Option<Secret> {
+        let session = self.common.session.id();
+        if self.survivors.contains(owner) {
+            let commitment = primitives::self_mask_commitment(session, advert.id, seed);
+            return (commitment == advert.self_mask_commitment).then(|| {
+                let key = primitives::self_mask(&self.common.round, advert.id, seed);
+                let sign = mask::opposite(Sign::Plus);
+                Secret::SelfMask(Mask { key, sign })
+            });
+        }
+        let pair = KeyPair::mask(seed, session, advert.id);
+        (*pair.public() == advert.mask_key).then_some(Secret::Pair(pair))
+    }
+
+    /// What takes the masks between these lost clients and the survivors off.
+    fn pairwise_masks(&self, lost: &[(usize, KeyPair)]) -> Vec<Mask> {
+        let common = self.common;
+        let ends: Vec<(ClientId, &KeyPair, Vec<End<'_>>)> = lost
+            .iter()
+            .map(|(owner, pair)| {
+                let neighbours = common.graph.neighbours(*owner);
+                let survivors = neighbours.filter(|rank| self.survivors.contains(*rank));
+                let adverts = survivors.filter_map(|rank| common.roster.adverts.get(rank));
+                (
+                    common.id(*owner),
+                    pair,
+                    adverts.map(Advert::mask_end).collect(),
+                )
+            })
+            .collect();
+        let batches: Vec<(ClientId, &KeyPair, &[End<'_>])> = ends
+            .iter()
+            .flat_map(|(id, pair, ends)| {
+                ends.chunks(AGREEMENTS).map(move |ends| (*id, *pair, ends))
+            })
+            .collect();
+        let masks = parallel::map(&batches, |(id, pair, ends)| {
+            let keys = pair.pairwise_masks(&common.round, *id, ends);
+            let signs = ends
+                .iter()
+                .map(|end| mask::opposite(mask::sign(end.id, *id)));
+            let masks = keys.into_iter().zip(signs);
+            masks
+                .map(|(key, sign)| Mask { key, sign })
+                .collect::<Vec<_>>()
+        });
+        masks.into_iter().flatten().collect()
+    }
+}
+
+fn coordinates(held: &[HeldShare<'_>]) -> Vec<u16> {
+    held.iter().map(|held| held.coordinate).collect()
 }

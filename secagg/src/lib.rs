@@ -128,6 +128,9 @@ extern crate alloc;
 extern crate std;
 
 pub mod client;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 pub mod server;
 
 mod chooser;

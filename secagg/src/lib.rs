@@ -120,12 +120,22 @@
 //! - The caller authenticates clients: the id given to `receive` must be that of the channel.
 //! - Wrong shares are corrected as long as at most half of those beyond the threshold are wrong;
 //!   more abort the round.
+//!
+//! # Features
+//!
+//! None that users need: `internals` shows inner functions to the benches and checks of this
+//! crate's repository, and is no part of the API. The crate is `no_std` and needs `alloc`.
 #![no_std]
 #![warn(clippy::indexing_slicing)]
 
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
+
+/// The README's example is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 pub mod client;
 #[cfg(feature = "internals")]

@@ -40,7 +40,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Write the test vectors in specs/vectors again, with the reference implementation in Python.
     Vectors,
-    /// Check formatting, lints, documentation, licences and sources; warnings are errors.
+    /// Check formatting, lints, documentation, licences and sources, and that secagg stands by
+    /// itself; warnings are errors.
     Check,
 }
 

@@ -18,7 +18,7 @@ use harness::{Report, argument, median};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use secagg::{
     Context, GraphKind, Layout, Parameters, Segment, Session, ThreatModel, Vector,
-    bench::{self, Agreeing, Combination, Dealt},
+    internals::bench::{self, Agreeing, Combination, Dealt},
 };
 
 const ELEMENTS: u32 = 100_000;

@@ -390,7 +390,7 @@ impl ReadyToMask {
     }
 }
 
-fn seal(key: BoxKey, mask_share: &Share, self_share: &Share) -> [u8; BOX_LEN] {
+pub(crate) fn seal(key: BoxKey, mask_share: &Share, self_share: &Share) -> [u8; BOX_LEN] {
     let mut buffer = Zeroizing::new(Vec::with_capacity(BOX_LEN));
     buffer.extend_from_slice(mask_share.as_bytes());
     buffer.extend_from_slice(self_share.as_bytes());

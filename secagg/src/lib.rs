@@ -120,6 +120,11 @@
 //! - The caller authenticates clients: the id given to `receive` must be that of the channel.
 //! - Wrong shares are corrected as long as at most half of those beyond the threshold are wrong;
 //!   more abort the round.
+//!
+//! # Features
+//!
+//! None that users need: `internals` shows inner functions to the benches and checks of this
+//! crate's repository, and is no part of the API. The crate is `no_std` and needs `alloc`.
 #![no_std]
 #![warn(clippy::indexing_slicing)]
 
@@ -127,10 +132,15 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-#[cfg(feature = "bench-internals")]
-#[doc(hidden)]
-pub mod bench;
+/// The README's example is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub mod client;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 pub mod server;
 
 mod chooser;

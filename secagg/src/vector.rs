@@ -7,11 +7,14 @@
 //! up. Words are little-endian. The masks' keystream has the same layout (see `mask.rs`), so a
 //! group of mask costs as little as a group of input.
 
+mod error;
+
 use alloc::{string::String, sync::Arc, vec, vec::Vec};
 use core::fmt;
 
 use zeroize::Zeroize;
 
+pub use self::error::InputError;
 use crate::{params::ParametersError, session::Session, words};
 
 /// One named part of a vector: `len` elements of `bits` bits each.
@@ -265,12 +268,10 @@ impl Vector {
             return Err(InputError::OtherLayout);
         }
         for segment in self.layout.segments() {
-            let max = session.max_input(segment);
-            let mut elements = self.segment(&segment.name).into_iter().flatten();
-            if let Some(index) = elements.position(|element| element > max) {
-                let name = segment.name.clone();
-                return Err(InputError::OutOfRange { name, index, max });
-            }
+            let mut range = Range::new(session.max_input(segment));
+            let elements = self.segment(&segment.name).into_iter().flatten();
+            elements.for_each(|element| range.see(element));
+            range.all(&segment.name)?;
         }
         Ok(())
     }
@@ -394,28 +395,22 @@ impl VectorBuilder<'_> {
         else {
             return Err(InputError::UnknownSegment { name: name.into() });
         };
-        let max = session.max_input(segment);
+        let mut range = Range::new(session.max_input(segment));
         let mut elements = elements.into_iter();
-        let mut next = |index: usize| match elements.next() {
-            Some(value) if value <= max => Ok(value),
-            Some(_) => Err(InputError::OutOfRange {
+        let mut next = |index: usize| {
+            let element = elements.next().ok_or_else(|| InputError::Length {
                 name: name.into(),
-                index,
-                max,
-            }),
-            None => {
-                let expected = segment.len;
-                Err(InputError::Length {
-                    name: name.into(),
-                    expected,
-                    found: Some(index),
-                })
-            }
+                expected: segment.len,
+                found: Some(index),
+            })?;
+            range.see(element);
+            Ok(element)
         };
         match words {
             Words::Narrow(words) => {
                 for (index, word) in words.iter_mut().enumerate() {
-                    *word = words::narrow(next(index)?);
+                    // What is cut off here is out of range.
+                    *word = (next(index)? & 0xffff_ffff) as u32;
                 }
             }
             Words::Wide(words) => {
@@ -424,6 +419,7 @@ impl VectorBuilder<'_> {
                 }
             }
         }
+        range.all(name)?;
         if elements.next().is_some() {
             let expected = segment.len;
             return Err(InputError::Length {
@@ -452,81 +448,38 @@ impl VectorBuilder<'_> {
     }
 }
 
-/// Why a vector cannot be a client's input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum InputError {
-    /// The layout has no segment of this name.
-    UnknownSegment {
-        /// The name.
-        name: String,
-    },
-    /// The segment was set before.
-    SegmentTwice {
-        /// The name.
-        name: String,
-    },
-    /// The segment was not set.
-    SegmentMissing {
-        /// The name.
-        name: String,
-    },
-    /// The number of elements is not the segment's length.
-    Length {
-        /// The segment.
-        name: String,
-        /// The segment's length.
-        expected: u32,
-        /// How many elements there were; `None` for more than expected.
-        found: Option<usize>,
-    },
-    /// An element is so large that a sum over the largest cohort could wrap around.
-    OutOfRange {
-        /// The segment.
-        name: String,
-        /// The element's position. The element itself is private: an error may be logged.
-        index: usize,
-        /// The largest value allowed.
-        max: u64,
-    },
-    /// The vector has another layout than the session.
-    OtherLayout,
+/// Whether all elements are at most `max`, found out without a branch on any one of them: only
+/// the verdict on a whole segment shows in the time.
+struct Range {
+    max: u64,
+    all: bool,
+    /// Elements before the first that is too large.
+    leading: usize,
 }
 
-impl fmt::Display for InputError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownSegment { name } => write!(f, "the layout has no segment {name:?}"),
-            Self::SegmentTwice { name } => write!(f, "segment {name:?} was set twice"),
-            Self::SegmentMissing { name } => write!(f, "segment {name:?} was not set"),
-            Self::Length {
-                name,
-                expected,
-                found: Some(found),
-            } => {
-                write!(
-                    f,
-                    "segment {name:?} has {expected} elements, {found} were given"
-                )
-            }
-            Self::Length {
-                name,
-                expected,
-                found: None,
-            } => {
-                write!(
-                    f,
-                    "segment {name:?} has {expected} elements, more were given"
-                )
-            }
-            Self::OutOfRange { name, index, max } => write!(
-                f,
-                "element {index} of segment {name:?} is too large; at most {max} is allowed, so \
-                 that no sum over the largest cohort wraps around"
-            ),
-            Self::OtherLayout => f.write_str("the vector has another layout than the session"),
+impl Range {
+    const fn new(max: u64) -> Self {
+        Self {
+            max,
+            all: true,
+            leading: 0,
         }
     }
-}
 
-impl core::error::Error for InputError {}
+    fn see(&mut self, element: u64) {
+        self.all &= element <= self.max;
+        self.leading += usize::from(self.all);
+    }
+
+    fn all(self, name: &str) -> Result<(), InputError> {
+        let Self { max, all, leading } = self;
+        if all {
+            return Ok(());
+        }
+        Err(InputError::OutOfRange {
+            name: name.into(),
+            index: leading,
+            max,
+        })
+    }
+}

@@ -21,7 +21,7 @@ use crate::{
 };
 
 fn file() -> Value {
-    serde_json::from_str(include_str!("../../specs/vectors/primitives.json")).unwrap()
+    serde_json::from_str(include_str!("vectors/primitives.json")).unwrap()
 }
 
 fn list(value: &Value) -> &[Value] {

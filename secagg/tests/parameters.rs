@@ -102,6 +102,16 @@ fn inputs_that_could_wrap_the_sum_are_refused_and_not_repeated() {
     assert_eq!(error, InputError::OutOfRange { name, index, max });
     let printed = format!("{error} {error:?}");
     assert!(!printed.contains(&elements[17].to_string()), "{printed}");
+
+    // The first of several is named; and no word is too narrow to see what is cut off.
+    elements[16] = 1 << 32;
+    let (name, index) = ("update".into(), 16);
+    let error = InputError::OutOfRange { name, index, max };
+    assert_eq!(segment(elements).unwrap_err(), error);
+    let (name, index, max) = ("counters".into(), 4, (1 << 48) / 6);
+    let wide = Vector::builder(&session).segment("counters", [0, max, 1, 2, max + 1]);
+    let error = InputError::OutOfRange { name, index, max };
+    assert_eq!(wide.unwrap_err(), error);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `cargo xtask check`: what must hold besides the tests.
 
+mod alone;
+
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -24,6 +26,7 @@ pub(crate) fn run() -> Result<ExitCode> {
             failed.push(place(&command));
         }
     }
+    failed.extend(alone::failed()?);
     if failed.is_empty() {
         eprintln!("cargo xtask check: everything passed");
         return Ok(ExitCode::SUCCESS);

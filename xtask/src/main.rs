@@ -43,7 +43,8 @@ enum Command {
     Vectors,
     /// Explore the formal model in specs/model with SPIN.
     Model(model::Arguments),
-    /// Check formatting, lints, documentation, licences and sources; warnings are errors.
+    /// Check formatting, lints, documentation, licences and sources, and that secagg stands by
+    /// itself; warnings are errors.
     Check,
 }
 

@@ -7,8 +7,7 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use secagg::{
-    Assumptions, Choice, Context, GraphKind, Layout, Parameters, Segment, Session, ThreatModel,
-    Traffic,
+    Choice, Context, GraphKind, Layout, Parameters, Segment, Session, ThreatModel, Traffic,
 };
 use serde_json::{Value, json};
 
@@ -102,11 +101,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let assumed = |graph| {
         let (corrupt, dropped) = (arguments.corrupt, arguments.dropout);
-        anyhow::Ok(Assumptions {
-            security_bits: session(graph)?.parameters().security_bits().into(),
-            correctness_bits: arguments.correctness_bits.into(),
-            ..assumptions(threat_model, graph, n, corrupt, dropped)
-        })
+        let mut assumed = assumptions(threat_model, graph, n, corrupt, dropped);
+        assumed.security_bits = session(graph)?.parameters().security_bits().into();
+        assumed.correctness_bits = arguments.correctness_bits.into();
+        anyhow::Ok(assumed)
     };
     let chosen = assumed(graph)?.choose()?;
     // A machine that is measured in parts of a second is enough for an estimate.

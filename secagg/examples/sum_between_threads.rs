@@ -2,6 +2,10 @@
 //! trusted, and one client vanishes after it shared its keys.
 //!
 //! `cargo run -p secagg --example sum_between_threads`
+#![expect(
+    clippy::disallowed_types,
+    reason = "the protocol has no clock; its callers have"
+)]
 
 use std::{
     collections::BTreeMap,

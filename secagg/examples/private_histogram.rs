@@ -5,6 +5,10 @@
 //! are. See `sum_between_threads` for messages as bytes.
 //!
 //! `cargo run -p secagg --example private_histogram`
+#![expect(
+    clippy::disallowed_types,
+    reason = "the protocol has no clock; its callers have"
+)]
 
 use std::{
     error::Error,

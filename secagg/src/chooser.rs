@@ -18,6 +18,7 @@ use crate::{
 
 /// A bound on how many clients of a roster do something.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Bound {
     /// At most so many clients.
     Clients(u32),
@@ -27,6 +28,7 @@ pub enum Bound {
 
 /// What is assumed about the clients of one roster, and how sure the answer must be.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Assumptions {
     /// What the server is trusted with.
     pub threat_model: ThreatModel,

@@ -10,6 +10,9 @@ use crate::{
 
 /// A client's own floors and ceilings. A session or roster beyond them is refused, with the value
 /// and the bound.
+///
+/// It is written out, best over [`Policy::default`] with `..`, and so it is not `non_exhaustive`: a
+/// client's owner should see a floor that a new version adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The weakest threat model that this client takes part in.

@@ -62,6 +62,7 @@ impl fmt::Display for Phase {
 
 /// How far a phase is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Tally {
     /// Clients whose message was accepted.
     pub have: usize,
@@ -73,6 +74,7 @@ pub struct Tally {
 
 /// What a finished round gives.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Outcome {
     /// The sum of the contributors' inputs, element by element modulo 2^b.
     pub sum: Vector,

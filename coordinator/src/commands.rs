@@ -107,6 +107,10 @@ struct Run {
     #[cfg(feature = "fault-injection")]
     #[arg(long)]
     pause_at: Vec<crate::pause::PauseAt>,
+    /// Lie to the nodes in every round (test hook).
+    #[cfg(feature = "fault-injection")]
+    #[arg(long, value_name = "LIE")]
+    lie_to_nodes: Option<crate::lies::Lie>,
 }
 
 #[derive(Debug, Args)]

@@ -20,6 +20,7 @@ use crate::{
     config::{Config, ConfigError},
     events::Events,
     folder::{Folder, Lock, LockError},
+    lies::Lies,
     model::{Model, ModelError},
     pause::Pauses,
     progress::Progress,
@@ -38,6 +39,8 @@ pub struct Options {
     pub progress: Progress,
     /// Where to pause; nowhere in a default build.
     pub pauses: Pauses,
+    /// What it lies about; nothing in a default build.
+    pub lies: Lies,
     /// Listens here instead of at the configured address.
     pub listen: Option<SocketAddr>,
 }
@@ -48,6 +51,7 @@ impl Default for Options {
             events: Events::none(),
             progress: Progress::none(),
             pauses: Pauses::default(),
+            lies: Lies::default(),
             listen: None,
         }
     }
@@ -132,7 +136,12 @@ impl Coordinator {
             next_connection: std::sync::atomic::AtomicU64::new(1),
         };
         let training = Training {
-            lobby: Lobby::new(from_connections, shutdown, options.events.clone()),
+            lobby: Lobby::new(
+                from_connections,
+                shutdown,
+                options.events.clone(),
+                options.lies,
+            ),
             environment: Environment {
                 config,
                 store,

@@ -9,13 +9,15 @@
 //! - [`training`]: the rounds one after the other, selection, the optimiser's step, the commit.
 //! - [`store`]: history, registry and weights, and the order in which they are written;
 //!   [`retention`]: which weights are kept.
-//! - [`events`], [`progress`]: what others learn while it runs; [`pause`]: test hooks.
+//! - [`events`], [`progress`]: what others learn while it runs; [`pause`], [`lies`]: test hooks.
 
 pub mod commands;
 pub mod config;
 pub mod coordinator;
 pub mod events;
 pub mod folder;
+#[cfg_attr(not(feature = "fault-injection"), path = "no_lies.rs")]
+pub mod lies;
 pub mod model;
 pub mod pause;
 pub mod progress;

@@ -186,7 +186,8 @@ impl<'a> Attempt<'a> {
         let deadlines = &self.environment.config.deadlines;
         let longest = deadlines.train.max + deadlines.share_keys.max;
         let now = u64::try_from(unix_now()).unwrap_or(0);
-        Some(Arc::new(pin.at(now.saturating_add(longest.as_secs()))))
+        let trust = pin.at(now.saturating_add(longest.as_secs()));
+        self.lobby.lies.trust(Arc::new(trust))
     }
 
     fn number(&self) -> Number {
@@ -276,7 +277,7 @@ impl<'a> Attempt<'a> {
         self.lobby.send(client, end);
     }
 
-    fn send_secagg(&self, client: ClientId, body: Vec<u8>) {
+    fn send_secagg(&mut self, client: ClientId, body: Vec<u8>) {
         let Number { round, attempt } = self.number();
         let message = CoordinatorMessage::Secagg {
             round,

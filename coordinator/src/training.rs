@@ -347,7 +347,8 @@ impl Training {
         let former = self
             .former
             .filter(|(digest, _)| *digest != weights.digest.sha256);
-        let files = FileSet::of_model(&self.model).with(weights, former);
+        let files = FileSet::of_model(&self.model);
+        let files = self.lobby.lies.files(files, weights).with(weights, former);
         self.files.send_replace(Arc::new(files));
         self.former = Some((weights.digest.sha256, number));
         let Number { round, attempt } = number;

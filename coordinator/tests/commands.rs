@@ -165,9 +165,9 @@ fn enrol_and_status_speak_to_machines() {
 #[cfg(not(feature = "fault-injection"))]
 #[test]
 fn a_default_build_has_no_test_hooks() {
-    let shown = error(&coordinator(&["run", "x", "--pause-at", "1:train"]));
-    assert!(
-        shown.contains("unexpected argument '--pause-at'"),
-        "{shown}"
-    );
+    for hook in [["--pause-at", "1:train"], ["--lie-to-nodes", "swapped-key"]] {
+        let shown = error(&coordinator(&[&["run", "x"], &hook[..]].concat()));
+        let unexpected = format!("unexpected argument '{}'", hook[0]);
+        assert!(shown.contains(&unexpected), "{shown}");
+    }
 }

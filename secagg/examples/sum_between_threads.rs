@@ -2,15 +2,9 @@
 //! trusted, and one client vanishes after it shared its keys.
 //!
 //! `cargo run -p secagg --example sum_between_threads`
-<<<<<<< HEAD
-#![allow(
-    clippy::disallowed_types,
-    reason = "an application has a clock: credentials expire"
-=======
 #![expect(
     clippy::disallowed_types,
     reason = "the protocol has no clock; its callers have"
->>>>>>> f0a3c49
 )]
 
 use std::{

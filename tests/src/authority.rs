@@ -1,11 +1,13 @@
 //! An authority in a folder of its own, apart from the coordinator.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::Mutex,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use secagg_wire::authority::AuthorityPin;
 
 use crate::{
@@ -14,24 +16,31 @@ use crate::{
 };
 
 /// Vouches for nodes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Authority {
     folder: PathBuf,
     pin: AuthorityPin,
 }
 
 impl Authority {
-    /// Makes one with `authority`.
+    /// Makes one with `authority`, in this folder.
     ///
     /// # Errors
     /// When the command fails.
-    pub fn new(root: &Path) -> Result<Self> {
-        let folder = root.join("authority");
+    pub fn new(folder: &Path) -> Result<Self> {
         let binary = binaries::coordinator(Build::Hooks)?;
-        let printed = succeed(Command::new(binary).arg("authority").arg(&folder))?;
-        let pin = printed.lines().next().context("nothing was printed")?;
+        succeed(Command::new(binary).arg("authority").arg(folder))?;
+        Self::open(folder)
+    }
+
+    /// The one in this folder.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let pin = fs::read_to_string(folder.join("authority.pin"))?;
         Ok(Self {
-            folder,
+            folder: folder.to_owned(),
             pin: pin.parse()?,
         })
     }
@@ -42,11 +51,20 @@ impl Authority {
         self.pin
     }
 
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Has a request signed, and returns the credential's file.
     ///
     /// # Errors
     /// When it is refused.
     pub fn vouch(&self, request: &Path) -> Result<PathBuf> {
+        // One reads what the other is writing down.
+        static TURN: Mutex<()> = Mutex::new(());
+        let _turn = TURN.lock();
         succeed(
             Command::new(binaries::coordinator(Build::Hooks)?)
                 .args(["enrol", "--authority"])

@@ -95,6 +95,15 @@ impl Coordinator {
     /// # Errors
     /// When it runs already or does not come up.
     pub fn start(&mut self, pauses: &[&str]) -> Result<SocketAddr> {
+        let options = pauses.iter().flat_map(|pause| ["--pause-at", *pause]);
+        self.start_with(&options.collect::<Vec<_>>())
+    }
+
+    /// The same with any options of `run`.
+    ///
+    /// # Errors
+    /// See [`start`](Self::start).
+    pub fn start_with(&mut self, options: &[&str]) -> Result<SocketAddr> {
         ensure!(self.running.is_none(), "the coordinator runs already");
         self.starts += 1;
         let name = format!("coordinator-{}", self.starts);
@@ -102,9 +111,7 @@ impl Coordinator {
         let mut command = Command::new(&self.binary);
         command.arg("run").arg(&self.folder);
         command.arg("--events").arg(&events);
-        for pause in pauses {
-            command.args(["--pause-at", pause]);
-        }
+        command.args(options);
         self.running = Some(Process::start(&name, command, &self.logs)?);
         self.ended = None;
         self.events = Events::follow(&events);

@@ -7,7 +7,8 @@
 //!   waiting for what they say.
 //! - [`coordinator`], [`node`], [`authority`]: the two binaries, and who vouches for nodes. [`model`]: a model without libtorch.
 //! - [`swarm`]: clients that only speak the protocol, with scripts for what they do wrong.
-//! - [`federation`]: a coordinator and a swarm, ready for a round.
+//! - [`federation`]: a coordinator and a swarm, ready for a round. [`world`]: a coordinator and real
+//!   nodes.
 //! - [`raw`]: a transfer without the protocol, to compare uploads with.
 //!
 //! Waiting is always for an event, with one [`Deadline`] for a whole test, and a test that fails
@@ -24,8 +25,10 @@ pub mod node;
 pub mod process;
 pub mod raw;
 pub mod swarm;
+pub mod world;
 
 pub use coordinator::Coordinator;
 pub use deadline::Deadline;
 pub use events::{Event, Events};
 pub use federation::Federation;
+pub use world::World;

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use secagg_wire::token::Token;
+use serde_json::Value;
 
 use crate::{
     authority::Authority,
@@ -23,6 +24,7 @@ use crate::{
 pub struct Node {
     binary: PathBuf,
     name: String,
+    id: String,
     folder: PathBuf,
     logs: PathBuf,
     deadline: Deadline,
@@ -73,6 +75,7 @@ impl Node {
         Ok(Self {
             binary,
             name: name.to_owned(),
+            id: id(&folder)?,
             folder,
             logs: root.to_owned(),
             deadline,
@@ -165,12 +168,58 @@ impl Node {
         &self.name
     }
 
+    /// Its id, as others name it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Nothing, as long as it runs.
+    ///
+    /// # Errors
+    /// When it has ended, with its output.
+    pub fn still_running(&mut self) -> Result<()> {
+        let process = self.running.as_mut().context("the node does not run")?;
+        process.still_running()
+    }
+
+    /// Replaces a line of its policy; it counts from the next start.
+    ///
+    /// # Errors
+    /// When there is no such line.
+    pub fn set_policy(&self, line: &str, new: &str) -> Result<()> {
+        let path = self.folder.join("policy.toml");
+        let policy = fs::read_to_string(&path)?;
+        ensure!(policy.lines().any(|found| found == line), "{policy}");
+        Ok(fs::write(&path, policy.replace(line, new))?)
+    }
+
+    /// What its operator reads in this run.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let output = self.running.as_ref().map(Process::output);
+        output.unwrap_or_default()
+    }
+
     /// Everything that it has said, for people.
     #[must_use]
     pub fn text(&self) -> String {
         let output = self.running.as_ref().map(Process::output);
         format!("{}{}", self.events.text(), output.unwrap_or_default())
     }
+}
+
+/// The id in a node's request.
+fn id(folder: &Path) -> Result<String> {
+    let request: Value = serde_json::from_slice(&fs::read(folder.join("request.json"))?)?;
+    let id = request["client_id"].as_str();
+    Ok(id.context("no client_id")?.to_owned())
 }
 
 /// Makes a tiny model for real nodes, with `init-model`, from these messages.

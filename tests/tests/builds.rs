@@ -9,7 +9,7 @@ use secagg_tests::{
 };
 
 /// The hooks' options, by binary.
-const COORDINATOR: [&str; 1] = ["--pause-at"];
+const COORDINATOR: [&str; 2] = ["--pause-at", "--lie-to-nodes"];
 const NODE: [&str; 3] = ["--pause-at", "--dump-update", "--dump-round"];
 
 /// clap's exit status for a command line that it does not understand.
@@ -68,6 +68,10 @@ fn a_default_coordinator_has_no_hooks() -> Result<()> {
     for option in COORDINATOR {
         default.has_no(option, &["nowhere"])?;
         hooks.has(option);
+    }
+    for lie in ["different-models", "swapped-key", "withheld-boxes"] {
+        assert!(!default.contains(lie));
+        assert!(hooks.contains(lie));
     }
     Ok(())
 }

@@ -1,100 +1,14 @@
 //! Real nodes that train a tiny model.
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result, ensure};
-use secagg_tests::{
-    Coordinator, Deadline, Event,
-    authority::Authority,
-    federation::QUICK,
-    model,
-    node::{self, Node},
-};
-use tempfile::TempDir;
-
-/// A coordinator and real nodes in a temporary folder, the nodes not started yet.
-struct World {
-    coordinator: Coordinator,
-    nodes: Vec<Node>,
-    _folder: TempDir,
-}
+use secagg_tests::{Event, World, model};
 
 /// Larger steps than by default: the messages are few.
-const LEARNS: [(&str, &str); 5] = [
+const LEARNS: [(&str, &str); 3] = [
     ("training.epochs", "4"),
     ("training.optimizer", "{ adam = { rate = 0.02 } }"),
     ("update.range", "1.0"),
-    ("deadlines.train.min_seconds", "60.0"),
-    ("deadlines.train.max_seconds", "60.0"),
 ];
-
-impl World {
-    fn new(nodes: usize, settings: &[(&str, &str)], pauses: &[&str]) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let root: &Path = folder.path();
-        let deadline = Deadline::of_a_test();
-        let files = node::init_model(root, &messages(0))?;
-        let count = nodes.to_string();
-        let mut all = QUICK.to_vec();
-        all.extend(LEARNS);
-        all.extend([
-            ("cohort.threat_model", "\"malicious\""),
-            ("cohort.min_clients", count.as_str()),
-            ("cohort.max_clients", count.as_str()),
-        ]);
-        all.extend(settings);
-        let authority = Authority::new(root)?;
-        let mut coordinator = Coordinator::init(root, &files, authority.pin(), &all, deadline)?;
-        let address = coordinator.start(pauses)?;
-        let tokens = coordinator.tokens(nodes)?;
-        let nodes = tokens.iter().enumerate().map(|(index, token)| {
-            let name = format!("node-{index}");
-            Node::join(
-                root,
-                &name,
-                address,
-                token,
-                &authority,
-                &messages(index),
-                deadline,
-            )
-        });
-        let nodes = nodes.collect::<Result<_>>()?;
-        Ok(Self {
-            coordinator,
-            nodes,
-            _folder: folder,
-        })
-    }
-
-    /// Waits for a round, and shows what the nodes say when it does not come.
-    fn round_complete(&mut self, round: u64) -> Result<Event> {
-        let complete = self.coordinator.round_complete(round);
-        complete.with_context(|| {
-            for node in &mut self.nodes {
-                // Read once more, so that the text has the end.
-                let _ = node.events().all();
-            }
-            let texts: Vec<String> = self.nodes.iter().map(Node::text).collect();
-            texts.concat()
-        })
-    }
-}
-
-/// Everyday sentences, a few of them different for each node.
-fn messages(node: usize) -> Vec<String> {
-    let friends = ["anna", "ben", "carla", "david", "emma"];
-    let friend = friends[node % friends.len()];
-    let mut messages = Vec::new();
-    for day in ["monday", "tuesday", "friday", "sunday"] {
-        messages.push(format!("see you on {day} at the station"));
-        messages.push(format!("i will be there on {day} with {friend}"));
-        messages.push(format!("call me when you are home on {day}"));
-        messages.push("thank you so much for the lovely evening".to_owned());
-        messages.push(format!("{friend} says hello to all of you"));
-    }
-    messages
-}
 
 fn loss(event: &Event) -> Result<f64> {
     let loss = event["validation"]["loss"].as_f64();
@@ -105,10 +19,9 @@ fn loss(event: &Event) -> Result<f64> {
 /// started again: the nodes come back by themselves, and the loss on held-out text goes down.
 #[test]
 fn a_whole_training_lowers_the_loss() -> Result<()> {
-    let mut world = World::new(3, &[("rounds.rounds", "3")], &["2:masked-input"])?;
-    for node in &mut world.nodes {
-        node.start(&[])?;
-    }
+    let settings = [&LEARNS[..], &[("rounds.rounds", "3")]].concat();
+    let mut world = World::new(3, &settings, &["--pause-at", "2:masked-input"])?;
+    world.start_all()?;
     let before = world.round_complete(1)?;
     world.coordinator.paused(2, "masked-input")?;
     world.coordinator.kill()?;
@@ -154,6 +67,7 @@ fn a_killed_and_a_slow_node_are_back_in_the_next_round() -> Result<()> {
         ("deadlines.masked_input.min_seconds", "30.0"),
         ("uploads.stall_seconds", "30.0"),
     ];
+    let settings = [&LEARNS[..], &settings].concat();
     let mut world = World::new(7, &settings, &[])?;
     let (killed, slow) = (3, 4);
     for (index, node) in world.nodes.iter_mut().enumerate() {

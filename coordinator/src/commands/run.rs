@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::{
     coordinator::{Coordinator, Options},
     events::Events,
+    lies::Lies,
     pause::Pauses,
     progress::Progress,
     training::RunError,
@@ -34,6 +35,7 @@ pub(super) fn run(arguments: super::Run) -> anyhow::Result<()> {
             .and_stdout(arguments.json),
         progress: Progress::stderr(),
         pauses: pauses(&arguments),
+        lies: lies(&arguments),
         listen: None,
     };
     runtime.block_on(async {
@@ -60,6 +62,16 @@ fn pauses(arguments: &super::Run) -> Pauses {
 #[cfg(not(feature = "fault-injection"))]
 fn pauses(_: &super::Run) -> Pauses {
     Pauses::default()
+}
+
+#[cfg(feature = "fault-injection")]
+fn lies(arguments: &super::Run) -> Lies {
+    Lies::new(arguments.lie_to_nodes)
+}
+
+#[cfg(not(feature = "fault-injection"))]
+fn lies(_: &super::Run) -> Lies {
+    Lies::default()
 }
 
 /// The first signal abandons the round, the second ends the process at once.

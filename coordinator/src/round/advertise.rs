@@ -12,7 +12,7 @@ use secagg_wire::{
 use serde_json::json;
 use tokio::time::Duration;
 
-use super::{Attempt, Failure, deadline::Decision, members::Standing};
+use super::{Attempt, Environment, Failure, deadline::Decision, members::Standing};
 use crate::{server::Happening, store::Attempt as Number};
 
 impl Attempt<'_> {
@@ -22,6 +22,8 @@ impl Attempt<'_> {
         mut substitutes: Vec<ClientId>,
     ) -> Result<CollectShares, Failure> {
         self.open(Phase::Train).await;
+        let Environment { events, .. } = self.environment;
+        self.lobby.lies.begin(events, &self.announcement, &chosen);
         for client in chosen {
             self.announce(client);
         }
@@ -78,7 +80,7 @@ impl Attempt<'_> {
         };
         self.members.add(link);
         link.open_attempt(longest);
-        link.send(self.announcement.message.clone());
+        self.lobby.send(client, self.announcement.message.clone());
     }
 
     /// Announces to others in the place of those that declined or are gone.

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{Input, Link, Upload};
-use crate::events::Events;
+use crate::{events::Events, lies::Lies};
 
 /// What happens to the task that owns the round.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub(crate) struct Lobby {
     queue: VecDeque<Happening>,
     shutdown: watch::Receiver<bool>,
     events: Events,
+    /// A test hook; a default build says what it means.
+    pub(crate) lies: Lies,
 }
 
 impl Lobby {
@@ -61,6 +63,7 @@ impl Lobby {
         inputs: mpsc::Receiver<Input>,
         shutdown: watch::Receiver<bool>,
         events: Events,
+        lies: Lies,
     ) -> Self {
         Self {
             links: BTreeMap::new(),
@@ -68,6 +71,7 @@ impl Lobby {
             queue: VecDeque::new(),
             shutdown,
             events,
+            lies,
         }
     }
 
@@ -80,9 +84,9 @@ impl Lobby {
     }
 
     /// Sends to a node, if it is connected.
-    pub(crate) fn send(&self, client: ClientId, message: CoordinatorMessage) {
+    pub(crate) fn send(&mut self, client: ClientId, message: CoordinatorMessage) {
         if let Some(link) = self.links.get(&client) {
-            link.send(message);
+            link.send(self.lies.told(client, message));
         }
     }
 
@@ -179,7 +183,7 @@ impl Lobby {
                 message,
             } => {
                 if self.is_current(client, connection_id) {
-                    self.queue.push_back(Happening::Message { client, message });
+                    self.hear(client, message);
                 }
             }
             Input::Upload {
@@ -206,6 +210,17 @@ impl Lobby {
                 }
             }
         }
+    }
+
+    fn hear(&mut self, client: ClientId, message: NodeMessage) {
+        let (message, answers) = self.lies.heard(client, message);
+        for (client, answer) in answers {
+            if let Some(link) = self.links.get(&client) {
+                link.send(answer);
+            }
+        }
+        let message = message.map(|message| Happening::Message { client, message });
+        self.queue.extend(message);
     }
 
     fn connected(&mut self, link: Link) {

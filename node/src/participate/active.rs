@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use secagg_wire::endpoint::Traffic;
 use secagg_wire::events::{Round, SpanTimer};
@@ -14,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::announcement::Announcement;
 use super::cancel::Cancel;
 use super::node::Node;
-use super::round::{RoundError, RoundTask};
+use super::round::{RoundError, RoundTask, refuse_after_reveal};
 
 /// Messages of one round that wait to be handled; more is no honest coordinator's.
 const INBOX: usize = 4;
@@ -32,6 +33,8 @@ pub(super) struct ActiveRound {
     /// From the last answer on.
     waiting: Option<SpanTimer>,
     inbox: mpsc::Sender<(Phase, Vec<u8>)>,
+    /// The node has given its last answer.
+    revealed: Arc<AtomicBool>,
     cancel: Cancel,
     before: Traffic,
 }
@@ -41,7 +44,7 @@ impl ActiveRound {
         node: &Arc<Node>,
         connection: &quinn::Connection,
         announcement: Announcement,
-        task: impl FnOnce(Round, Cancel, mpsc::Receiver<(Phase, Vec<u8>)>) -> RoundTask,
+        task: impl FnOnce(Round, Cancel, mpsc::Receiver<(Phase, Vec<u8>)>, Arc<AtomicBool>) -> RoundTask,
     ) -> Self {
         let round = Round {
             round: announcement.round,
@@ -53,7 +56,8 @@ impl ActiveRound {
         let cancel = Cancel::default();
         let (inbox, messages) = mpsc::channel(INBOX);
         let before = Traffic::of(connection);
-        let task = task(round, cancel.clone(), messages);
+        let revealed = Arc::default();
+        let task = task(round, cancel.clone(), messages, Arc::clone(&revealed));
         Self {
             node: Arc::clone(node),
             connection: connection.clone(),
@@ -63,6 +67,7 @@ impl ActiveRound {
             left: false,
             waiting: None,
             inbox,
+            revealed,
             cancel,
             before,
         }
@@ -105,7 +110,12 @@ impl ActiveRound {
 
     /// Gives a message to the round.
     pub(super) fn hand_over(&self, phase: Phase, body: Vec<u8>) {
-        if self.inbox.try_send((phase, body)).is_err() {
+        if self.inbox.try_send((phase, body)).is_ok() {
+            return;
+        }
+        if self.revealed.load(Ordering::Relaxed) {
+            refuse_after_reveal(&self.node.log, self.round, phase);
+        } else {
             tracing::debug!("{phase} of round {} is not waited for", self.round.round);
         }
     }

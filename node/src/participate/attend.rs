@@ -270,8 +270,11 @@ impl Conversation {
 
     fn start(&self, model: &Arc<FederationModel>, announcement: Announcement) -> ActiveRound {
         let (node, connection) = (&self.node, &self.connection);
-        ActiveRound::start(node, connection, announcement, |round, cancel, inbox| {
-            RoundTask {
+        ActiveRound::start(
+            node,
+            connection,
+            announcement,
+            |round, cancel, inbox, revealed| RoundTask {
                 node: Arc::clone(node),
                 model: Arc::clone(model),
                 round,
@@ -282,8 +285,9 @@ impl Conversation {
                 heavy: Arc::clone(&self.heavy),
                 cancel,
                 inbox,
-            }
-        })
+                revealed,
+            },
+        )
     }
 }
 

@@ -66,7 +66,11 @@ pub enum LedgerError {
         round: u64,
     },
     /// The policy allows no further upload for this model.
-    #[error("{uploads} uploads were made for this model, the policy allows {allowed}")]
+    #[error(
+        "{uploads} uploads were made for this model, the policy allows {allowed} \
+         (uploads_per_model): another one could give the coordinator a second sum of it, whether or \
+         not a round has failed"
+    )]
     UploadsUsedUp {
         /// How many were made.
         uploads: u32,

@@ -7,6 +7,7 @@
 mod error;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use secagg::client::{
@@ -16,7 +17,7 @@ use secagg::{
     DecodeError, Delivery, Member, Roster, Session, Signatures, Survivors, ThreatModel, Vector,
 };
 use secagg_wire::digest::{Digest, FileDigest};
-use secagg_wire::events::{Round, SpanKind, SpanTimer};
+use secagg_wire::events::{EventLog, Round, SpanKind, SpanTimer};
 use secagg_wire::frame::SecaggLimit;
 use secagg_wire::message::NodeMessage;
 use secagg_wire::phase::Phase;
@@ -53,6 +54,8 @@ pub(super) struct RoundTask {
     pub(super) heavy: Arc<Semaphore>,
     pub(super) cancel: Cancel,
     pub(super) inbox: mpsc::Receiver<(Phase, Vec<u8>)>,
+    /// Raised when nothing more is answered in this round.
+    pub(super) revealed: Arc<AtomicBool>,
 }
 
 impl RoundTask {
@@ -343,11 +346,19 @@ impl RoundTask {
                     .await?;
                 self.pause(PausePoint::Unmask).await;
                 self.cryptography("signatures", move || state.receive(signatures))
-                    .await??
+                    .await?
+                    .map_err(RoundError::Unconfirmed)?
             }
         };
         // The node's receipt: what it helped to open, before it does.
         self.record(session, Step::Reveal(reveal)).await?;
+        // Before the answer leaves: whatever the coordinator asks after it has read it is refused,
+        // and the user told.
+        self.revealed.store(true, Ordering::Relaxed);
+        self.inbox.close();
+        while let Ok((phase, _)) = self.inbox.try_recv() {
+            refuse_after_reveal(&self.node.log, self.round, phase);
+        }
         self.answer(Phase::Unmask, shares.encode(session)).await
     }
 
@@ -430,4 +441,13 @@ impl RoundTask {
             problem: error.to_string(),
         })
     }
+}
+
+/// Tells the user that the coordinator asked for more than this node reveals.
+pub(super) fn refuse_after_reveal(log: &EventLog, round: Round, found: Phase) {
+    let Round { round, attempt } = round;
+    let reason = RoundError::AfterReveal { found }.to_string();
+    tracing::warn!("round {round}, attempt {attempt}: refused: {reason}");
+    let fields = json!({ "round": round, "attempt": attempt, "reason": reason });
+    log.event("refused", fields);
 }

@@ -131,7 +131,8 @@ impl fmt::Display for ClientError {
             Self::NotASurvivor => f.write_str("the survivor set leaves this client out"),
             Self::SurvivorDidNotShare { client } => write!(
                 f,
-                "the survivor set holds client {client}, which shared no keys with this client"
+                "the survivor set holds client {client}, of which the server delivered no box to \
+                 this client"
             ),
             Self::Input(error) => write!(f, "{error}"),
         }

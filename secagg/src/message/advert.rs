@@ -62,7 +62,8 @@ impl core::fmt::Display for AdvertError {
             }
             Self::Credential(error) => write!(f, "{error}"),
             Self::Forged => f.write_str(
-                "the advert is not signed by its client's identity key for this session",
+                "the advert is not signed by its client's identity key for this session: the \
+                 server changed it, or showed that client another model, plan or parameters",
             ),
         }
     }

@@ -50,7 +50,10 @@ pub enum RoundError {
         error: DecodeError,
     },
     /// A message of another phase than the one that is due.
-    #[error("a message of phase {found} came where one of {expected} was due")]
+    #[error(
+        "a message of phase {found} came where one of {expected} was due: the coordinator leaves out \
+         a phase, or asks a second time, and this node answers once in each"
+    )]
     OutOfTurn {
         /// The phase due.
         expected: Phase,
@@ -75,6 +78,21 @@ pub enum RoundError {
     /// The protocol's client refuses.
     #[error("the protocol's checks: {0}")]
     Client(#[from] ClientError),
+    /// Too few neighbours have signed the survivors that this node has signed.
+    #[error(
+        "the survivors are not confirmed: {0}; the coordinator told others another set, or withholds \
+         their signatures"
+    )]
+    Unconfirmed(ClientError),
+    /// A message came after this node had revealed its shares.
+    #[error(
+        "a message of phase {found} came after this node had revealed its shares: it reveals once, \
+         because shares for two sets of survivors would open the update of another node"
+    )]
+    AfterReveal {
+        /// The phase of the message.
+        found: Phase,
+    },
     /// The upload is not allowed or could not be recorded.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -105,7 +123,9 @@ impl RoundError {
                 DeclineReason::Policy(Reason::fitted(&error.to_string()))
             }
             // What the protocol's client refuses is this node's policy or the session's rules.
-            Self::Client(error) => DeclineReason::Policy(Reason::fitted(&error.to_string())),
+            Self::Client(error) | Self::Unconfirmed(error) => {
+                DeclineReason::Policy(Reason::fitted(&error.to_string()))
+            }
             Self::RosterLate { .. } | Self::Credential(_) => {
                 DeclineReason::Policy(Reason::fitted(&self.to_string()))
             }
@@ -122,6 +142,7 @@ impl RoundError {
             | Self::Local(_)
             | Self::Decode { .. }
             | Self::OutOfTurn { .. }
+            | Self::AfterReveal { .. }
             | Self::Upload(_)
             | Self::Randomness(_)
             | Self::Disconnected(_) => DeclineReason::Other(Reason::fitted(&self.to_string())),

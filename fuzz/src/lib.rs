@@ -1,5 +1,13 @@
-//! What the fuzz targets share: the session that their messages belong to, and the property that
-//! every decoder has.
+//! What the fuzz targets do: the property that every decoder has, and a module for each of the
+//! others.
+
+pub mod choices;
+pub mod client;
+pub mod cohort;
+pub mod server;
+pub mod shamir;
+pub mod sum;
+pub mod update;
 
 use secagg::{Context, GraphKind, Layout, Parameters, Segment, Session, ThreatModel};
 

@@ -8,17 +8,18 @@
 use alloc::{sync::Arc, vec::Vec};
 use core::fmt;
 
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{SIGNATURE_LENGTH, SigningKey};
 use zeroize::ZeroizeOnDrop;
 
 use crate::{
+    authentic,
     codec::{DecodeError, Reader},
     id::{ClientId, hex_fmt},
     primitives::{self, label},
 };
 
 /// Bytes of an Ed25519 signature.
-pub(crate) const SIGNATURE_LEN: usize = Signature::BYTE_SIZE;
+pub(crate) const SIGNATURE_LEN: usize = SIGNATURE_LENGTH;
 
 /// A signature over a labelled hash.
 pub(crate) type SignatureBytes = [u8; SIGNATURE_LEN];
@@ -84,7 +85,7 @@ impl SigningIdentity {
     }
 
     fn sign_hash(&self, hash: &[u8; 32]) -> SignatureBytes {
-        self.0.sign(hash).to_bytes()
+        authentic::sign(&self.0, hash)
     }
 }
 
@@ -126,13 +127,8 @@ impl IdentityKey {
         self.verifies_hash(&primitives::hash(label, parts), signature)
     }
 
-    /// Strictly: canonical encodings only, no key or commitment of small order. With less, one
-    /// signature could be valid under several keys, or one message have several signatures.
     fn verifies_hash(&self, hash: &[u8; 32], signature: &SignatureBytes) -> bool {
-        VerifyingKey::from_bytes(&self.0).is_ok_and(|key| {
-            key.verify_strict(hash, &Signature::from_bytes(signature))
-                .is_ok()
-        })
+        authentic::verifies(&self.0, hash, signature)
     }
 }
 

@@ -1,14 +1,11 @@
-//! Every label, hash, key derivation, agreement and seal of the protocol, in one file.
+//! Every label, hash, key derivation and agreement of the protocol, in one file.
 //!
 //! Labels are length-prefixed and so are the parts after them: two different inputs never give
 //! the same byte string to hash.
 
 use alloc::{boxed::Box, vec::Vec};
 
-use chacha20poly1305::{
-    AeadInOut, ChaCha20Poly1305, KeyInit,
-    aead::{Buffer, Error as AeadError},
-};
+use chacha20poly1305::aead::{Buffer, Error as AeadError};
 use curve25519_dalek::{
     ristretto::{CompressedRistretto, RistrettoPoint},
     scalar::Scalar,
@@ -19,6 +16,7 @@ use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{
+    authentic,
     id::ClientId,
     secret::{Key, Seed},
     session::{RoundId, SessionId},
@@ -293,18 +291,12 @@ impl BoxKey {
 
     /// Seals a plaintext in place; `self` is consumed, because the key has one plaintext ever.
     pub(crate) fn seal(self, buffer: &mut dyn Buffer) {
-        ChaCha20Poly1305::new(self.key.as_bytes().into())
-            .encrypt_in_place(&[0; 12].into(), &self.associated_data, buffer)
-            .expect("a box is far below the cipher's limit of 256 GiB");
+        authentic::seal(&self.key, &self.associated_data, buffer);
     }
 
     /// Opens a box in place.
     pub(crate) fn open(self, buffer: &mut dyn Buffer) -> Result<(), AeadError> {
-        ChaCha20Poly1305::new(self.key.as_bytes().into()).decrypt_in_place(
-            &[0; 12].into(),
-            &self.associated_data,
-            buffer,
-        )
+        authentic::open(&self.key, &self.associated_data, buffer)
     }
 }
 

@@ -75,7 +75,7 @@ impl FromStr for Address {
             .ok()
             .filter(|port| *port != 0)
             .ok_or_else(error)?;
-        if host.is_empty() || host.contains(|c: char| c == '/' || c.is_whitespace()) {
+        if host.is_empty() || host.contains(|c: char| "/[]".contains(c) || c.is_whitespace()) {
             return Err(error());
         }
         Ok(Self {
@@ -131,6 +131,9 @@ mod tests {
             "https://host:1",
             "::1:7",
             ":1",
+            // Would be shown as another address than was read.
+            "[[x]:1",
+            "[x]]:1",
         ] {
             let error = text.parse::<Address>().unwrap_err();
             assert_eq!(

@@ -13,14 +13,14 @@ use crate::{binaries, libtorch};
 
 mod arguments;
 mod checks;
-mod children;
+pub(crate) mod children;
 mod events;
 mod exhibit;
 mod federation;
 mod format;
 mod metrics;
 mod packed;
-mod parallel;
+pub(crate) mod parallel;
 mod people;
 mod png;
 mod pooled;

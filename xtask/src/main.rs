@@ -11,7 +11,9 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod binaries;
 mod check;
+mod coverage;
 mod demo;
+mod fuzz;
 mod libtorch;
 mod model;
 mod process;
@@ -39,6 +41,10 @@ enum Command {
     Test(test::Arguments),
     /// Measure what a round costs the coordinator; written to target/bench.json.
     Bench(bench::Arguments),
+    /// Show which lines of a package its own tests reach; needs cargo-llvm-cov.
+    Coverage(coverage::Arguments),
+    /// Run the fuzz targets for a while, with sanitizers; needs cargo-fuzz.
+    Fuzz(fuzz::Arguments),
     /// Write the test vectors in specs/vectors again, with the reference implementation in Python.
     Vectors,
     /// Explore the formal model in specs/model with SPIN.
@@ -65,6 +71,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Libtorch => libtorch::run(),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Coverage(arguments) => coverage::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Vectors => vectors::run(),
         Command::Model(arguments) => model::run(&arguments),
         Command::Check => check::run(),

@@ -1,4 +1,4 @@
-//! The processes that the demo starts: their logs are kept, none outlives the demo.
+//! The processes that a command starts: their logs are kept, none outlives the command.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -25,7 +25,7 @@ const SHOWN_LINES: usize = 15;
 static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// From now on Ctrl-C, SIGTERM and a closed terminal are noticed by [`check_interrupt`], so that
-/// the demo ends its processes before it ends itself.
+/// the command ends its processes before it ends itself.
 ///
 /// # Errors
 ///
@@ -45,7 +45,7 @@ pub(crate) fn catch_interrupts() -> Result<()> {
 pub(crate) fn check_interrupt() -> Result<()> {
     let interrupted = INTERRUPTED.get();
     if interrupted.is_some_and(|interrupted| interrupted.load(Ordering::SeqCst)) {
-        bail!("interrupted: all processes of the demo have been ended");
+        bail!("interrupted: all processes have been ended");
     }
     Ok(())
 }
@@ -110,13 +110,8 @@ impl Process {
     ///
     /// When it fails or the user wants to stop.
     pub(crate) fn wait(mut self) -> Result<()> {
-        loop {
-            if let Some(status) = self.ended()? {
-                return self.require_success(status);
-            }
-            check_interrupt()?;
-            thread::sleep(POLL);
-        }
+        let status = self.end()?;
+        self.require_success(status)
     }
 
     /// # Errors
@@ -127,6 +122,21 @@ impl Process {
             bail!(self.obituary(status));
         }
         Ok(())
+    }
+
+    /// Waits for the process to end by itself, and says how it did.
+    ///
+    /// # Errors
+    ///
+    /// When the user wants to stop.
+    pub(crate) fn end(&mut self) -> Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.ended()? {
+                return Ok(status);
+            }
+            check_interrupt()?;
+            thread::sleep(POLL);
+        }
     }
 
     /// Ends the process at once (SIGKILL), and waits until it is gone.

@@ -1,0 +1,31 @@
+#![no_main]
+//! Files of weights (safetensors), as a coordinator reads and writes them.
+
+use libfuzzer_sys::fuzz_target;
+
+use self::model::Shapes;
+
+// The file alone: the whole package would bring a database written in C.
+#[path = "../../coordinator/src/model.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the target uses a part of it")]
+#[rustfmt::skip]
+mod model;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(shapes) = Shapes::read(bytes) else {
+        return;
+    };
+    if let Ok(flat) = shapes.flat(bytes) {
+        assert_eq!(flat.len(), shapes.parameters() as usize);
+        let written = shapes
+            .file(&flat, bytes)
+            .expect("weights of its own shapes");
+        assert_eq!(Shapes::read(&written).ok().as_ref(), Some(&shapes));
+        let again = shapes.flat(&written).expect("what was written is read");
+        assert!(
+            flat.iter()
+                .zip(&again)
+                .all(|(a, b)| a.to_bits() == b.to_bits())
+        );
+    }
+});

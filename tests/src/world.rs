@@ -1,6 +1,6 @@
 //! A coordinator and real nodes that train a tiny model.
 
-use std::{path::Path, thread};
+use std::{path::Path, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use secagg_wire::token::Token;
@@ -26,9 +26,14 @@ pub struct World {
     folder: TempDir,
 }
 
-/// Nodes do not trust the coordinator, and answering and training take as long as they take.
-const REAL: [(&str, &str); 4] = [
+/// Each of the many processes of a test loads libtorch: on a busy machine that adds up.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Nodes do not trust the coordinator, and joining, answering and training take as long as they
+/// take.
+const REAL: [(&str, &str); 5] = [
     ("cohort.threat_model", "\"malicious\""),
+    ("rounds.wait_seconds", "300.0"),
     ("deadlines.answer_seconds", "60.0"),
     ("deadlines.train.min_seconds", "60.0"),
     ("deadlines.train.max_seconds", "60.0"),
@@ -55,7 +60,7 @@ impl World {
     pub fn new(nodes: usize, settings: &[(&str, &str)], options: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let root: &Path = folder.path();
-        let deadline = Deadline::of_a_test();
+        let deadline = Deadline::after(PATIENCE);
         let files = node::init_model(root, &messages(0))?;
         let count = nodes.to_string();
         let mut all = QUICK.to_vec();

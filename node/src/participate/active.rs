@@ -33,7 +33,7 @@ pub(super) struct ActiveRound {
     /// From the last answer on.
     waiting: Option<SpanTimer>,
     inbox: mpsc::Sender<(Phase, Vec<u8>)>,
-    /// The node has given its last answer.
+    /// Raised by the node's last answer, until the user was told that another one was asked for.
     revealed: Arc<AtomicBool>,
     cancel: Cancel,
     before: Traffic,
@@ -113,7 +113,8 @@ impl ActiveRound {
         if self.inbox.try_send((phase, body)).is_ok() {
             return;
         }
-        if self.revealed.load(Ordering::Relaxed) {
+        // The first one is told: a flood must not fill the log.
+        if self.revealed.swap(false, Ordering::Relaxed) {
             refuse_after_reveal(&self.node.log, self.round, phase);
         } else {
             tracing::debug!("{phase} of round {} is not waited for", self.round.round);

@@ -54,7 +54,7 @@ pub(super) struct RoundTask {
     pub(super) heavy: Arc<Semaphore>,
     pub(super) cancel: Cancel,
     pub(super) inbox: mpsc::Receiver<(Phase, Vec<u8>)>,
-    /// Raised when nothing more is answered in this round.
+    /// Raised when nothing more is answered in this round, before the last answer leaves.
     pub(super) revealed: Arc<AtomicBool>,
 }
 
@@ -356,7 +356,7 @@ impl RoundTask {
         // and the user told.
         self.revealed.store(true, Ordering::Relaxed);
         self.inbox.close();
-        while let Ok((phase, _)) = self.inbox.try_recv() {
+        if let Ok((phase, _)) = self.inbox.try_recv() {
             refuse_after_reveal(&self.node.log, self.round, phase);
         }
         self.answer(Phase::Unmask, shares.encode(session)).await

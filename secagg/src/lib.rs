@@ -133,6 +133,7 @@ pub mod bench;
 pub mod client;
 pub mod server;
 
+mod agreement;
 mod chooser;
 mod codec;
 mod decoding;

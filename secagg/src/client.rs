@@ -13,6 +13,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::{
+    agreement,
     codec::to_u32,
     graph::Graph,
     id::ClientId,
@@ -22,7 +23,7 @@ use crate::{
     parallel,
     params::ThreatModel,
     policy::{Policy, at_least},
-    primitives::{self, AGREEMENTS, BoxKey, End, KeyPair},
+    primitives::{self, BoxKey, End, KeyPair},
     secret::{Seed, Share},
     session::{RoundId, Session},
     shamir,
@@ -147,7 +148,7 @@ impl AwaitRoster {
             .iter()
             .map(|(_, advert)| advert.channel_end())
             .collect();
-        let keys = parallel::map_chunks(&ends, AGREEMENTS, |peers| {
+        let keys = parallel::map_chunks(&ends, agreement::BATCH, |peers| {
             self.channel_pair.keys_of_boxes(&round, id, peers)
         });
         let mut peers = Vec::with_capacity(neighbours.len());
@@ -362,7 +363,7 @@ impl ReadyToMask {
         });
         let adverts = self.neighbours.iter().map(|neighbour| &neighbour.advert);
         let ends: Vec<End<'_>> = adverts.map(Advert::mask_end).collect();
-        let keys = parallel::map_chunks(&ends, AGREEMENTS, |peers| {
+        let keys = parallel::map_chunks(&ends, agreement::BATCH, |peers| {
             self.mask_pair.pairwise_masks(round, id, peers)
         });
         masks.extend(ends.iter().zip(keys).map(|(peer, key)| Mask {

@@ -38,18 +38,10 @@ pub(crate) fn add_assign(a: &mut Lanes, b: &Lanes) {
     }
 }
 
-/// Multiplies every lane by the same element. The time depends on the length of `by`, which must
-/// be public (a coordinate or a coefficient), and not on the lanes.
+/// Multiplies every lane by the same element.
 #[inline(always)]
 pub(crate) fn scale(lanes: &Lanes, by: u16) -> Lanes {
-    let mut product = [0; LANES];
-    for bit in (0..u16::BITS - by.leading_zeros()).rev() {
-        let select = 0_u16.wrapping_sub((by >> bit) & 1);
-        for (product, lane) in product.iter_mut().zip(lanes) {
-            *product = double(*product) ^ (lane & select);
-        }
-    }
-    product
+    multiply(lanes, &[by; LANES])
 }
 
 /// Multiplies lane by lane.
@@ -58,7 +50,7 @@ pub(crate) fn multiply(a: &Lanes, b: &Lanes) -> Lanes {
     let mut product = [0; LANES];
     for bit in (0..u16::BITS).rev() {
         for ((product, a), b) in product.iter_mut().zip(a).zip(b) {
-            *product = double(*product) ^ (a & 0_u16.wrapping_sub((b >> bit) & 1));
+            *product = doubled(*product) ^ (a & 0_u16.wrapping_sub((b >> bit) & 1));
         }
     }
     product
@@ -66,7 +58,7 @@ pub(crate) fn multiply(a: &Lanes, b: &Lanes) -> Lanes {
 
 /// The product of two elements.
 pub(crate) fn product(a: u16, b: u16) -> u16 {
-    let step = |product, bit| double(product) ^ (a & 0_u16.wrapping_sub((b >> bit) & 1));
+    let step = |product, bit| doubled(product) ^ (a & 0_u16.wrapping_sub((b >> bit) & 1));
     (0..u16::BITS).rev().fold(0, step)
 }
 
@@ -88,8 +80,16 @@ pub(crate) fn invert(a: &Lanes) -> Lanes {
     inverse
 }
 
+/// Multiplies every lane by x.
 #[inline(always)]
-const fn double(a: u16) -> u16 {
+pub(crate) fn double(lanes: &mut Lanes) {
+    for lane in lanes {
+        *lane = doubled(*lane);
+    }
+}
+
+#[inline(always)]
+const fn doubled(a: u16) -> u16 {
     (a << 1) ^ (REDUCTION & 0_u16.wrapping_sub(a >> 15))
 }
 

@@ -155,6 +155,7 @@ mod authentic;
 #[doc(hidden)]
 pub mod fuzzing;
 
+mod agreement;
 mod chooser;
 mod codec;
 mod decoding;

@@ -55,3 +55,49 @@ pub(crate) fn map_chunks<T: Sync, R: Send>(
 ) -> Vec<R> {
     parts.par_chunks(size).flat_map_iter(work).collect()
 }
+
+#[cfg(all(test, feature = "parallel"))]
+mod tests {
+    use rayon::ThreadPoolBuilder;
+
+    use super::*;
+    use crate::{
+        mask::{self, Mask},
+        secret::Key,
+        vector::{Layout, Segment, Vector},
+        words::Sign,
+    };
+
+    #[test]
+    fn results_do_not_depend_on_the_number_of_threads() {
+        let segment = |name, len, bits| Segment::new(name, len, bits).unwrap();
+        let segments = [
+            segment("vertical", 30_000, 20),
+            segment("narrow", 9_000, 31),
+            segment("wide", 5_000, 48),
+        ];
+        let layout = Layout::new(segments.into()).unwrap();
+        let work = || {
+            let mut vector = Vector::zero(&layout);
+            let masks = [1, 2, 3].map(|byte| Mask {
+                key: Key::from_bytes([byte; 32]),
+                sign: if byte == 2 { Sign::Minus } else { Sign::Plus },
+            });
+            mask::apply(&masks, &mut vector);
+            vector.reduce();
+            let numbers: Vec<usize> = (0..1_000).collect();
+            let squares = map(&numbers, |number| number * number);
+            let chunks = map_chunks(&numbers, 7, |chunk| chunk.to_vec());
+            (vector, squares, chunks == numbers)
+        };
+        let on = |threads| {
+            let pool = ThreadPoolBuilder::new().num_threads(threads);
+            pool.build().unwrap().install(work)
+        };
+        let (one, squares, in_order) = on(1);
+        assert!(in_order && squares.is_sorted());
+        for threads in 2..=4 {
+            assert!(on(threads) == (one.clone(), squares.clone(), true));
+        }
+    }
+}

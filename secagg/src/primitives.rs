@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{
-    authentic,
+    agreement, authentic,
     id::ClientId,
     secret::{Key, Seed},
     session::{RoundId, SessionId},
@@ -166,52 +166,29 @@ impl KeyPair {
 
     /// The points shared with each of these keys, compressed.
     fn agree(&self, peers: &[End<'_>]) -> Vec<Seed> {
-        // What compresses many points with one inversion doubles them.
-        let mut half = self.scalar.div_by_2();
-        let multiples = peers.iter().map(|peer| peer.key.point * half);
-        let mut points: Vec<RistrettoPoint> = multiples.collect();
-        half.zeroize();
-        let mut compressed = RistrettoPoint::double_and_compress_batch(&points);
-        points.zeroize();
-        let shared = compressed.iter().map(|point| Seed::from_bytes(point.0));
-        let shared = shared.collect();
-        compressed.zeroize();
-        shared
+        agreement::with_each(&self.scalar, peers.iter().map(|peer| &peer.key.point))
     }
 
-    /// The keys of the masks between this client and each of its peers. Both ends derive the same
-    /// one: ids and keys stand in ascending order of the ids.
-    ///
-    /// V-27. Masks that do not cancel spoil the sum; masks that repeat, over rounds or pairs, tell
-    /// the server the difference of two inputs.
+    /// The keys of the masks between this client and each of its peers.
     pub(crate) fn pairwise_masks(
         &self,
         round: &RoundId,
         own: ClientId,
         peers: &[End<'_>],
     ) -> Vec<Key> {
-        let own = End {
-            id: own,
-            key: &self.public,
-        };
+        let own = self.end(own);
         let derivation = Derivation::bound_to(round.as_bytes());
         let shared = self.agree(peers);
-        let keys = peers.iter().zip(&shared).map(|(peer, shared)| {
-            let (low, high) = if own.id <= peer.id {
-                (&own, peer)
-            } else {
-                (peer, &own)
-            };
-            let parts: [&[u8]; 4] = [
-                low.id.as_bytes(),
-                high.id.as_bytes(),
-                low.key.as_bytes(),
-                high.key.as_bytes(),
-            ];
-            let extracted = derivation.extract(shared.as_bytes());
-            expand_key(&extracted, label::PAIRWISE_MASK, &parts)
-        });
-        keys.collect()
+        let ends = peers.iter().zip(&shared);
+        ends.map(|(peer, shared)| pairwise_mask(&derivation, &own, peer, shared))
+            .collect()
+    }
+
+    const fn end(&self, id: ClientId) -> End<'_> {
+        End {
+            id,
+            key: &self.public,
+        }
     }
 
     /// For each peer the keys of the box that this client sends to it, and of the box that comes
@@ -222,10 +199,7 @@ impl KeyPair {
         own: ClientId,
         peers: &[End<'_>],
     ) -> Vec<(BoxKey, BoxKey)> {
-        let here = End {
-            id: own,
-            key: &self.public,
-        };
+        let here = self.end(own);
         let derivation = Derivation::bound_to(round.as_bytes());
         let shared = self.agree(peers);
         let keys = peers.iter().zip(&shared).map(|(there, shared)| {
@@ -239,8 +213,36 @@ impl KeyPair {
     }
 }
 
-/// Agreements that share an inversion: more would gain little.
-pub(crate) const AGREEMENTS: usize = 64;
+/// The keys of the masks between one client and each of these, whose pairs are known.
+pub(crate) fn pairwise_masks_with(
+    round: &RoundId,
+    peer: &End<'_>,
+    owners: &[(ClientId, &KeyPair)],
+) -> Vec<Key> {
+    let derivation = Derivation::bound_to(round.as_bytes());
+    let scalars = owners.iter().map(|(_, pair)| &*pair.scalar);
+    let shared = agreement::by_each(&peer.key.point, scalars);
+    let ends = owners.iter().zip(&shared);
+    ends.map(|((id, pair), shared)| pairwise_mask(&derivation, &pair.end(*id), peer, shared))
+        .collect()
+}
+
+/// The key of the mask between two clients. Both ends derive the same one: ids and keys stand in
+/// ascending order of the ids.
+///
+/// V-27. Masks that do not cancel spoil the sum; masks that repeat, over rounds or pairs, tell the
+/// server the difference of two inputs.
+fn pairwise_mask(derivation: &Derivation, a: &End<'_>, b: &End<'_>, shared: &Seed) -> Key {
+    let (low, high) = if a.id <= b.id { (a, b) } else { (b, a) };
+    let parts: [&[u8]; 4] = [
+        low.id.as_bytes(),
+        high.id.as_bytes(),
+        low.key.as_bytes(),
+        high.key.as_bytes(),
+    ];
+    let extracted = derivation.extract(shared.as_bytes());
+    expand_key(&extracted, label::PAIRWISE_MASK, &parts)
+}
 
 /// One end of an agreement.
 pub(crate) struct End<'a> {
@@ -337,40 +339,5 @@ impl KeyPair {
         key: &PublicKey,
     ) -> (BoxKey, BoxKey) {
         self.keys_of_boxes(round, own, &[End { id, key }]).remove(0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn pair(scalar: [u8; 32]) -> KeyPair {
-        let scalar = Scalar::from_bytes_mod_order(scalar);
-        let point = RistrettoPoint::mul_base(&scalar);
-        let bytes = point.compress().to_bytes();
-        KeyPair {
-            scalar: Box::new(scalar),
-            public: PublicKey { bytes, point },
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_batch_of_agreements_is_the_multiples_one_by_one(
-            own: [u8; 32], peers in proptest::collection::vec(any::<[u8; 32]>(), 0..9),
-        ) {
-            let (own, peers) = (pair(own), peers.into_iter().map(pair).collect::<Vec<_>>());
-            let id = ClientId::from_bytes([2; 16]);
-            let ends: Vec<End<'_>> =
-                peers.iter().map(|peer| End { id, key: peer.public() }).collect();
-            let shared = own.agree(&ends);
-            prop_assert_eq!(shared.len(), peers.len());
-            for (shared, peer) in shared.iter().zip(&peers) {
-                let point = (peer.public.point * *own.scalar).compress();
-                prop_assert_eq!(shared.as_bytes(), point.as_bytes());
-            }
-        }
     }
 }

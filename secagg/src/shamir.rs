@@ -120,25 +120,29 @@ impl Work for Interpolate<'_> {
         let product = self.coordinates.iter().fold(1, |product, coordinate| {
             field::product(product, *coordinate)
         });
-        let chunks = self.coordinates.chunks(LANES);
-        for (chunk, coefficients) in chunks.zip(self.coefficients.chunks_mut(LANES)) {
-            let mut own = [1; LANES];
-            for (own, coordinate) in own.iter_mut().zip(chunk) {
+        // Four at a time: one multiplication fills the waits of the others.
+        let chunks = self.coordinates.chunks(4 * LANES);
+        for (chunk, coefficients) in chunks.zip(self.coefficients.chunks_mut(4 * LANES)) {
+            let mut own = [[1; LANES]; 4];
+            for (own, coordinate) in own.as_flattened_mut().iter_mut().zip(chunk) {
                 *own = *coordinate;
             }
-            let mut denominator = own;
+            let mut denominators = own;
             for other in self.coordinates {
-                let mut factor = own;
-                for factor in &mut factor {
-                    *factor ^= other;
-                    // The factor of a coordinate with itself is left out. Coordinates are public.
-                    *factor |= u16::from(*factor == 0);
+                for (denominator, own) in denominators.iter_mut().zip(&own) {
+                    let mut factor = *own;
+                    for factor in &mut factor {
+                        *factor ^= other;
+                        // The factor of a coordinate with itself is left out. Coordinates are
+                        // public.
+                        *factor |= u16::from(*factor == 0);
+                    }
+                    *denominator = field::multiply(denominator, &factor);
                 }
-                denominator = field::multiply(&denominator, &factor);
             }
-            let lambda = field::scale(&field::invert(&denominator), product);
-            for (coefficient, lambda) in coefficients.iter_mut().zip(lambda) {
-                *coefficient = lambda;
+            let lambdas = denominators.map(|it| field::scale(&field::invert(&it), product));
+            for (coefficient, lambda) in coefficients.iter_mut().zip(lambdas.as_flattened()) {
+                *coefficient = *lambda;
             }
         }
     }
@@ -166,7 +170,7 @@ impl Work for Combine<'_> {
             }
         }
         for sum in sums.iter().rev() {
-            *self.secret = field::scale(self.secret, 2);
+            field::double(self.secret);
             field::add_assign(self.secret, sum);
         }
         sums.zeroize();

@@ -250,20 +250,20 @@ fn pack_horizontal(elements: impl Iterator<Item = u64>, bits: u8, out: &mut Vec<
     for element in elements {
         pending |= u128::from(element) << pending_bits;
         pending_bits += u32::from(bits);
-        while pending_bits >= 8 {
-            out.push((pending & 0xff) as u8);
-            pending >>= 8;
-            pending_bits -= 8;
+        if pending_bits >= 64 {
+            let [low, high] = halves(pending);
+            out.extend_from_slice(&low.to_le_bytes());
+            pending = high.into();
+            pending_bits -= 64;
         }
     }
-    if pending_bits > 0 {
-        out.push((pending & 0xff) as u8);
-    }
+    let bytes = pending.to_le_bytes();
+    out.extend(bytes.iter().take(pending_bits.div_ceil(8) as usize));
 }
 
 /// Takes elements off horizontally packed bytes; past the end it gives zeros.
 struct Horizontal<'a> {
-    bytes: core::slice::Iter<'a, u8>,
+    bytes: &'a [u8],
     bits: u32,
     pending: u128,
     pending_bits: u32,
@@ -272,7 +272,7 @@ struct Horizontal<'a> {
 impl<'a> Horizontal<'a> {
     fn new(bytes: &'a [u8], bits: u8) -> Self {
         Self {
-            bytes: bytes.iter(),
+            bytes,
             bits: bits.into(),
             pending: 0,
             pending_bits: 0,
@@ -280,10 +280,16 @@ impl<'a> Horizontal<'a> {
     }
 
     fn next(&mut self) -> u64 {
-        while self.pending_bits < self.bits {
-            let byte = self.bytes.next().copied().unwrap_or(0);
-            self.pending |= u128::from(byte) << self.pending_bits;
-            self.pending_bits += 8;
+        if self.pending_bits < self.bits {
+            let word = match self.bytes.split_first_chunk() {
+                Some((word, rest)) => {
+                    self.bytes = rest;
+                    u64::from_le_bytes(*word)
+                }
+                None => self.last_word(),
+            };
+            self.pending |= u128::from(word) << self.pending_bits;
+            self.pending_bits += 64;
         }
         let mask = u64::MAX >> (64 - self.bits);
         let [low, _] = halves(self.pending);
@@ -291,6 +297,17 @@ impl<'a> Horizontal<'a> {
         self.pending >>= self.bits;
         self.pending_bits -= self.bits;
         element
+    }
+
+    /// What is left, with zeros behind it.
+    #[cold]
+    fn last_word(&mut self) -> u64 {
+        let mut word = [0; 8];
+        for (to, from) in word.iter_mut().zip(self.bytes) {
+            *to = *from;
+        }
+        self.bytes = &[];
+        u64::from_le_bytes(word)
     }
 }
 

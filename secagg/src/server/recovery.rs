@@ -17,7 +17,7 @@ use crate::{
     mask::{self, Mask},
     message::{Advert, Revealed},
     parallel,
-    primitives::{self, AGREEMENTS, End, KeyPair},
+    primitives::{self, KeyPair},
     secret::{Seed, Share},
     set::Set,
     shamir::Coefficients,
@@ -27,8 +27,11 @@ use crate::{
 /// Seeds that are opened at once.
 const SEEDS: usize = 64;
 
-/// Masks, about as many, that are taken off at once.
+/// Masks that are taken off at once, about as many, unless they are those of [`SURVIVORS`].
 const MASKS: usize = 4096;
+
+/// Survivors, at least as many, whose agreements are made at once.
+const SURVIVORS: usize = 32;
 
 /// Takes the self masks of the survivors off the sum, and the pairwise masks between survivors
 /// and the clients that were lost after they shared their keys.
@@ -47,22 +50,29 @@ pub(super) fn recover(round: CollectUnmask) -> Result<Outcome, Abort> {
         revealed: &revealed,
     };
     let owners: Vec<usize> = sharers.iter().collect();
-    let at_once = (MASKS / common.graph.degree()).max(1);
     let mut known = BTreeMap::new();
     let mut wrong_shares = Vec::new();
+    let mut lost = BTreeMap::new();
     for owners in owners.chunks(SEEDS) {
-        let (mut masks, mut lost) = (Vec::new(), Vec::new());
+        let mut masks = Vec::new();
         for opened in recovery.open(owners, &mut known)? {
             wrong_shares.extend(opened.wrong_shares);
             match opened.secret {
                 Secret::SelfMask(mask) => masks.push(mask),
-                Secret::Pair(pair) => lost.push((opened.owner, pair)),
+                Secret::Pair(pair) => {
+                    lost.insert(opened.owner, pair);
+                }
             }
         }
         mask::apply(&masks, &mut sum);
-        for lost in lost.chunks(at_once) {
-            mask::apply(&recovery.pairwise_masks(lost), &mut sum);
-        }
+    }
+    // By survivor: its key is multiplied by the scalars of all its lost neighbours.
+    let at_once = (MASKS / common.graph.degree()).max(SURVIVORS);
+    let remaining: Vec<usize> = survivors.iter().collect();
+    for survivors in remaining.chunks(at_once) {
+        let masks = parallel::map(survivors, |rank| recovery.pairwise_masks(*rank, &lost));
+        let masks: Vec<Mask> = masks.into_iter().flatten().collect();
+        mask::apply(&masks, &mut sum);
     }
     sum.reduce();
     for rank in survivors.iter().filter(|rank| !revealed.contains_key(rank)) {
@@ -233,39 +243,23 @@ impl Recovery<'_> {
         (*pair.public() == advert.mask_key).then_some(Secret::Pair(pair))
     }
 
-    /// What takes the masks between these lost clients and the survivors off.
-    fn pairwise_masks(&self, lost: &[(usize, KeyPair)]) -> Vec<Mask> {
+    /// What takes the masks between this survivor and its lost neighbours off.
+    fn pairwise_masks(&self, survivor: usize, lost: &BTreeMap<usize, KeyPair>) -> Vec<Mask> {
         let common = self.common;
-        let ends: Vec<(ClientId, &KeyPair, Vec<End<'_>>)> = lost
-            .iter()
-            .map(|(owner, pair)| {
-                let neighbours = common.graph.neighbours(*owner);
-                let survivors = neighbours.filter(|rank| self.survivors.contains(*rank));
-                let adverts = survivors.filter_map(|rank| common.roster.adverts.get(rank));
-                (
-                    common.id(*owner),
-                    pair,
-                    adverts.map(Advert::mask_end).collect(),
-                )
-            })
+        let neighbours = common.graph.neighbours(survivor);
+        let owners: Vec<(ClientId, &KeyPair)> = neighbours
+            .filter_map(|rank| Some((common.id(rank), lost.get(&rank)?)))
             .collect();
-        let batches: Vec<(ClientId, &KeyPair, &[End<'_>])> = ends
+        let Some(advert) = common.roster.adverts.get(survivor) else {
+            return Vec::new();
+        };
+        let end = advert.mask_end();
+        let keys = primitives::pairwise_masks_with(&common.round, &end, &owners);
+        let signs = owners
             .iter()
-            .flat_map(|(id, pair, ends)| {
-                ends.chunks(AGREEMENTS).map(move |ends| (*id, *pair, ends))
-            })
-            .collect();
-        let masks = parallel::map(&batches, |(id, pair, ends)| {
-            let keys = pair.pairwise_masks(&common.round, *id, ends);
-            let signs = ends
-                .iter()
-                .map(|end| mask::opposite(mask::sign(end.id, *id)));
-            let masks = keys.into_iter().zip(signs);
-            masks
-                .map(|(key, sign)| Mask { key, sign })
-                .collect::<Vec<_>>()
-        });
-        masks.into_iter().flatten().collect()
+            .map(|(id, _)| mask::opposite(mask::sign(advert.id, *id)));
+        let masks = keys.into_iter().zip(signs);
+        masks.map(|(key, sign)| Mask { key, sign }).collect()
     }
 }
 

@@ -124,15 +124,16 @@
 #![warn(clippy::indexing_slicing)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 extern crate std;
 
 pub mod client;
 pub mod server;
 
 // INSECURE under `--cfg fuzzing`, which `cargo fuzz` sets and nothing else may: seals and signatures
-// that anybody can forge take the place of the real ones, and inner functions are public. No other
-// line of this crate depends on it. The binaries refuse to be compiled with it.
+// that anybody can forge take the place of the real ones, agreements are remembered, and inner
+// functions are public. No other line of this crate depends on it. The binaries refuse to be
+// compiled with it.
 #[cfg(not(fuzzing))]
 mod authentic;
 #[cfg(fuzzing)]
@@ -141,6 +142,11 @@ mod authentic;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(not(fuzzing))]
+mod group;
+#[cfg(fuzzing)]
+#[path = "fuzzing/group.rs"]
+mod group;
 
 mod chooser;
 mod codec;

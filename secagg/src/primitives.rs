@@ -6,17 +6,13 @@
 use alloc::{boxed::Box, vec::Vec};
 
 use chacha20poly1305::aead::{Buffer, Error as AeadError};
-use curve25519_dalek::{
-    ristretto::{CompressedRistretto, RistrettoPoint},
-    scalar::Scalar,
-    traits::IsIdentity,
-};
+use curve25519_dalek::{ristretto::RistrettoPoint, scalar::Scalar, traits::IsIdentity};
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{
-    authentic,
+    authentic, group,
     id::ClientId,
     secret::{Key, Seed},
     session::{RoundId, SessionId},
@@ -86,14 +82,14 @@ fn derive_key(label: &str, salt: &[u8; 32], secret: &[u8], parts: &[&[u8]]) -> K
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PublicKey {
     bytes: [u8; 32],
-    point: RistrettoPoint,
+    pub(crate) point: RistrettoPoint,
 }
 
 impl PublicKey {
     /// `None` for bytes that are no canonical element, and for the identity: with the identity
     /// as a key every agreement would give the same, public secret.
     pub(crate) fn from_bytes(bytes: [u8; 32]) -> Option<Self> {
-        let point = CompressedRistretto(bytes).decompress()?;
+        let point = group::decompress(&bytes)?;
         (!point.is_identity()).then_some(Self { bytes, point })
     }
 
@@ -136,13 +132,10 @@ impl KeyPair {
             &[owner.as_bytes()],
         );
         let mut scalar = Scalar::from_bytes_mod_order_wide(&wide);
-        let point = RistrettoPoint::mul_base(&scalar);
+        let (point, bytes) = group::public(&scalar);
         let pair = Self {
             scalar: Box::new(scalar),
-            public: PublicKey {
-                bytes: point.compress().to_bytes(),
-                point,
-            },
+            public: PublicKey { bytes, point },
         };
         scalar.zeroize();
         pair
@@ -152,14 +145,9 @@ impl KeyPair {
         &self.public
     }
 
-    /// The shared point, compressed, with both public keys beside it in the derivation.
+    /// What this client shares with `peer`, for a derivation with both public keys beside it.
     fn agree(&self, peer: &PublicKey) -> Seed {
-        let mut point = peer.point * *self.scalar;
-        let mut compressed = point.compress();
-        let shared = Seed::from_bytes(compressed.0);
-        point.zeroize();
-        compressed.zeroize();
-        shared
+        group::shared(&self.scalar, peer)
     }
 
     /// The key of the mask between two clients. Both ends derive the same one: ids and keys

@@ -9,16 +9,20 @@ pub mod shamir;
 pub mod sum;
 pub mod update;
 
+use std::sync::OnceLock;
+
 use secagg::{Context, GraphKind, Layout, Parameters, Segment, Session, ThreatModel};
 
 /// Sessions with every way of packing: a trusted server and the complete graph, and the opposite of
 /// both.
-#[must_use]
-pub fn sessions() -> [Session; 2] {
-    [
-        session(ThreatModel::HonestButCurious, GraphKind::Complete),
-        session(ThreatModel::Malicious, GraphKind::Sparse),
-    ]
+pub fn sessions() -> &'static [Session; 2] {
+    static SESSIONS: OnceLock<[Session; 2]> = OnceLock::new();
+    SESSIONS.get_or_init(|| {
+        [
+            session(ThreatModel::HonestButCurious, GraphKind::Complete),
+            session(ThreatModel::Malicious, GraphKind::Sparse),
+        ]
+    })
 }
 
 fn session(threat_model: ThreatModel, graph: GraphKind) -> Session {
@@ -55,13 +59,9 @@ pub fn canonical<M, E>(
     encode: impl Fn(M, &Session) -> Vec<u8>,
 ) {
     for session in sessions() {
-        let bytes = with_header(kind, &session, body);
-        if let Ok(message) = decode(&bytes, &session) {
-            assert_eq!(
-                encode(message, &session),
-                bytes,
-                "one message, one encoding"
-            );
+        let bytes = with_header(kind, session, body);
+        if let Ok(message) = decode(&bytes, session) {
+            assert_eq!(encode(message, session), bytes, "one message, one encoding");
         }
     }
 }

@@ -6,7 +6,7 @@ use secagg::fuzzing::{correct, reconstruct, split};
 use crate::choices::Choices;
 
 /// Deals shares of a seed, spoils some, and combines what is left. Wrong shares up to half of those
-/// beyond the threshold are found, exactly; more are never believed.
+/// beyond the threshold are found, exactly; more never give another seed.
 ///
 /// That a wrong share looks right has a probability of 2^−32, which no run of a fuzzer meets.
 ///
@@ -59,8 +59,18 @@ pub fn run(bytes: &[u8]) {
     let corrected = correct(&coordinates, &shares, threshold, &seed);
     if wrong.len() <= (answers - threshold) / 2 {
         assert_eq!(corrected, Some((seed, wrong)), "within the bound");
-    } else {
-        assert_eq!(corrected, None, "beyond the bound");
+    } else if let Some((found, named)) = corrected {
+        // Errors that cancel: as many shares as must do agree on the seed, and no others count.
+        assert_eq!(found, seed, "beyond the bound");
+        assert!(named.len() <= (answers - threshold) / 2);
+        let agreed: Vec<usize> = (0..answers)
+            .filter(|place| !named.contains(place))
+            .collect();
+        for places in [&agreed[..threshold], &agreed[agreed.len() - threshold..]] {
+            let coordinates: Vec<u16> = places.iter().map(|place| coordinates[*place]).collect();
+            let shares: Vec<[u8; 32]> = places.iter().map(|place| shares[*place]).collect();
+            assert_eq!(reconstruct(&coordinates, &shares), Some(seed));
+        }
     }
     // Somebody else's commitment is never met by a seed that is not committed to.
     let other: [u8; 32] = choices.array();

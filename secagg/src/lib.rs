@@ -129,7 +129,7 @@
 #![warn(clippy::indexing_slicing)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 extern crate std;
 
 /// The README's example is compiled.
@@ -144,8 +144,14 @@ pub mod internals;
 pub mod server;
 
 // INSECURE under `--cfg fuzzing`, which `cargo fuzz` sets and nothing else may: seals and signatures
-// that anybody can forge take the place of the real ones, and inner functions are public. No other
-// line of this crate depends on it. The binaries refuse to be compiled with it.
+// that anybody can forge take the place of the real ones, agreements are remembered, and inner
+// functions are public. No other line of this crate depends on it. The binaries refuse to be
+// compiled with it.
+#[cfg(not(fuzzing))]
+mod agreement;
+#[cfg(fuzzing)]
+#[path = "fuzzing/agreement.rs"]
+mod agreement;
 #[cfg(not(fuzzing))]
 mod authentic;
 #[cfg(fuzzing)]
@@ -154,8 +160,12 @@ mod authentic;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(not(fuzzing))]
+mod group;
+#[cfg(fuzzing)]
+#[path = "fuzzing/group.rs"]
+mod group;
 
-mod agreement;
 mod chooser;
 mod codec;
 mod decoding;

@@ -6,17 +6,13 @@
 use alloc::{boxed::Box, vec::Vec};
 
 use chacha20poly1305::aead::{Buffer, Error as AeadError};
-use curve25519_dalek::{
-    ristretto::{CompressedRistretto, RistrettoPoint},
-    scalar::Scalar,
-    traits::IsIdentity,
-};
+use curve25519_dalek::{ristretto::RistrettoPoint, scalar::Scalar, traits::IsIdentity};
 use hkdf::{Hkdf, HkdfExtract};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{
-    agreement, authentic,
+    agreement, authentic, group,
     id::ClientId,
     secret::{Key, Seed},
     session::{RoundId, SessionId},
@@ -102,14 +98,14 @@ fn expand_key(extracted: &Hkdf<Sha256>, label: &str, parts: &[&[u8]]) -> Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PublicKey {
     bytes: [u8; 32],
-    point: RistrettoPoint,
+    pub(crate) point: RistrettoPoint,
 }
 
 impl PublicKey {
     /// `None` for bytes that are no canonical element, and for the identity: with the identity
     /// as a key every agreement would give the same, public secret.
     pub(crate) fn from_bytes(bytes: [u8; 32]) -> Option<Self> {
-        let point = CompressedRistretto(bytes).decompress()?;
+        let point = group::decompress(&bytes)?;
         (!point.is_identity()).then_some(Self { bytes, point })
     }
 
@@ -148,13 +144,10 @@ impl KeyPair {
         let extracted = Derivation::bound_to(session.as_bytes()).extract(seed.as_bytes());
         let wide = expand::<64>(&extracted, label, &[owner.as_bytes()]);
         let mut scalar = Scalar::from_bytes_mod_order_wide(&wide);
-        let point = RistrettoPoint::mul_base(&scalar);
+        let (point, bytes) = group::public(&scalar);
         let pair = Self {
             scalar: Box::new(scalar),
-            public: PublicKey {
-                bytes: point.compress().to_bytes(),
-                point,
-            },
+            public: PublicKey { bytes, point },
         };
         scalar.zeroize();
         pair

@@ -101,11 +101,12 @@ fn digits(scalar: &Scalar) -> [i8; 64] {
     for ([low, high], byte) in pairs.iter_mut().zip(scalar.as_bytes()) {
         (*low, *high) = ((byte & 15).cast_signed(), (byte >> 4).cast_signed());
     }
-    let mut carry = 0;
+    // Wrapping: nothing overflows here, and a check for it would be a branch on a secret.
+    let mut carry = 0_i8;
     for digit in &mut digits {
-        *digit += carry;
-        carry = (*digit + 8) >> 4;
-        *digit -= carry << 4;
+        *digit = digit.wrapping_add(carry);
+        carry = digit.wrapping_add(8) >> 4;
+        *digit = digit.wrapping_sub(carry << 4);
     }
     digits
 }
@@ -113,7 +114,7 @@ fn digits(scalar: &Scalar) -> [i8; 64] {
 /// The multiple of a row that a digit names, read from all of them.
 fn select(row: &[RistrettoPoint; 8], digit: i8) -> RistrettoPoint {
     let sign = digit >> 7;
-    let magnitude = ((digit ^ sign) - sign).cast_unsigned();
+    let magnitude = (digit ^ sign).wrapping_sub(sign).cast_unsigned();
     let mut selected = RistrettoPoint::identity();
     for (multiple, j) in row.iter().zip(1_u8..) {
         selected.conditional_assign(multiple, magnitude.ct_eq(&j));

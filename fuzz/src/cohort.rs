@@ -123,6 +123,7 @@ pub fn input(session: &Session, client: usize) -> Vector {
 /// Whether there is a graph of this degree over so many clients, by the definition.
 #[must_use]
 pub fn has_degree(kind: GraphKind, cohort: usize, degree: usize) -> bool {
-    let ring = kind == GraphKind::Sparse && degree >= 2 && degree % 2 == 0 && degree + 1 < cohort;
+    let ring =
+        kind == GraphKind::Sparse && degree >= 2 && degree.is_multiple_of(2) && degree + 1 < cohort;
     ring || degree + 1 == cohort
 }

@@ -142,6 +142,36 @@ fn inputs_of_another_shape_are_refused() {
     );
 }
 
+#[test]
+fn vectors_of_one_layout_are_added_modulo_their_rings() {
+    let session = session(6, 0);
+    let of = |value: u64| {
+        let builder = Vector::builder(&session)
+            .segment("update", [value; 600])
+            .unwrap();
+        let builder = builder.segment("words", [value; 7]).unwrap();
+        builder
+            .segment("counters", [value; 5])
+            .unwrap()
+            .build()
+            .unwrap()
+    };
+    let most = (1 << 20) / 6;
+    let mut sum = of(most);
+    for _ in 0..6 {
+        sum.add(&of(most)).unwrap();
+    }
+    // 20 bits wrap around; 31 and 48 do not.
+    let all = |name, value| sum.segment(name).unwrap().all(|element| element == value);
+    assert!(all("update", 7 * most - (1 << 20)));
+    assert!(all("words", 7 * most) && all("counters", 7 * most));
+
+    let other = Layout::new(vec![Segment::new("update", 600, 20).unwrap()]).unwrap();
+    let error = sum.add(&Vector::zero(&other)).unwrap_err();
+    assert_eq!(error, InputError::OtherLayout);
+    assert!(sum.segment("colours").is_none());
+}
+
 /// Nothing that holds a secret prints it.
 #[test]
 fn states_and_vectors_print_no_contents() {

@@ -71,7 +71,9 @@ pub(super) fn roster(
 
 /// The advert of an honest client: it has the same coins in each round.
 fn honest_advert(session: &Session, client: usize) -> Vec<u8> {
-    static ADVERTS: OnceLock<Vec<([u8; 32], Vec<Vec<u8>>)>> = OnceLock::new();
+    /// Of each session the id, and the adverts of all.
+    type Adverts = Vec<([u8; 32], Vec<Vec<u8>>)>;
+    static ADVERTS: OnceLock<Adverts> = OnceLock::new();
     let all = ADVERTS.get_or_init(|| {
         let advert = |session: &Session, client: usize| {
             let member = people()[client].member.clone();
@@ -221,14 +223,17 @@ impl Shown {
             let corrupt = policy.max_corrupt as usize + 1;
             assert!(2 * self.threshold >= self.degree + corrupt, "overlap");
         }
+        let len = self.adverts.len;
         for advert in self.adverts.each() {
             let credential = &advert[112..112 + Credential::LEN];
             let credential = Credential::decode(credential).expect("any bytes are one");
             assert!(advert.starts_with(credential.client_id().as_bytes()));
             assert_eq!(cohort::trust().verify(&credential), Ok(()));
-            let honest =
-                (0..people().len()).any(|client| &honest_advert(session, client)[18..] == advert);
-            let forged = advert[advert.len() - 64..] == [0; 64];
+            // What an advert's signature covers, and the signature; the credential has its own.
+            let signed = |advert: &[u8]| (advert[..112].to_vec(), advert[len - 64..].to_vec());
+            let honest = (0..people().len())
+                .any(|client| signed(&honest_advert(session, client)[18..]) == signed(advert));
+            let forged = advert[len - 64..] == [0; 64];
             assert!(honest || forged, "signed by its client, or by a liar");
         }
     }

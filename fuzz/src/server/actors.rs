@@ -38,7 +38,7 @@ pub(super) struct Actor {
 enum State {
     #[default]
     New,
-    Roster(AwaitRoster),
+    Roster(Box<AwaitRoster>),
     Delivery(AwaitDelivery),
     Survivors(AwaitSurvivors),
     Signatures(AwaitSignatures),
@@ -81,7 +81,7 @@ fn step(round: &Round, client: usize, state: State) -> (State, Option<Vec<u8>>) 
             let mut coins = cohort::coins(client, 1);
             let started = AwaitRoster::start(session.clone(), member, POLICY, &mut coins);
             let (state, advert) = started.expect("the session is within the policy");
-            (State::Roster(state), Some(advert.encode(session)))
+            (State::Roster(Box::new(state)), Some(advert.encode(session)))
         }
         (State::Roster(state), Server::Shares(server)) => {
             let Some(roster) = server.roster_for(person.id) else {

@@ -3,7 +3,7 @@
 use secagg::{
     ConsistencyCheck, InputError, Layout, Segment, Vector,
     client::ClientError,
-    server::{AfterMasked, Rejection, RejectionReason},
+    server::{Abort, AfterMasked, Rejection, RejectionReason},
 };
 
 use crate::{
@@ -157,6 +157,59 @@ fn an_input_of_another_layout_is_refused() {
             ready.mask(&Vector::zero(&other)).unwrap_err(),
             ClientError::Input(InputError::OtherLayout)
         );
+    }
+}
+
+/// Two inputs that were added up could wrap the sum over the largest cohort (V-45).
+#[test]
+fn an_input_that_was_added_up_is_refused() {
+    for model in MODELS {
+        let world = World::of(model);
+        let session = &world.session;
+        let (server, mut states) = world.shared(&world.clients, |_, _| ());
+        let delivery = server.delivery_for(id(0)).unwrap();
+        let ready = states.remove(&0).unwrap().receive(delivery).unwrap();
+        let mut input = common::input(session, 0);
+        input.add(&common::input(session, 0)).unwrap();
+        let max = session.max_input(session.layout().segment("update").unwrap());
+        let (name, index) = ("update".into(), 0);
+        assert_eq!(
+            ready.mask(&input).unwrap_err(),
+            ClientError::Input(InputError::OutOfRange { name, index, max })
+        );
+    }
+}
+
+/// Degrees without a graph, and thresholds that no seed can be shared with, end the round before
+/// anybody deals shares.
+#[test]
+fn a_roster_without_a_graph_ends_the_round() {
+    let closed = |graph, degree, threshold| {
+        let session = session_of(secagg::ThreatModel::Malicious, graph, 9, 0);
+        let mut server = common::open(&session);
+        for client in 0..6 {
+            let (_, advert) = common::start(&session, client, POLICY);
+            server.take(&session, client, &advert).unwrap();
+        }
+        server.close(degree, threshold).map(|_| ()).unwrap_err()
+    };
+    for (graph, degree) in [
+        (secagg::GraphKind::Complete, 4),
+        (secagg::GraphKind::Sparse, 3),
+        (secagg::GraphKind::Sparse, 6),
+    ] {
+        assert_eq!(
+            closed(graph, degree, 3),
+            Abort::Degree { degree, cohort: 6 }
+        );
+    }
+    for threshold in [1, 6] {
+        let expected = Abort::Threshold {
+            threshold,
+            min: 2,
+            max: 5,
+        };
+        assert_eq!(closed(secagg::GraphKind::Complete, 5, threshold), expected);
     }
 }
 

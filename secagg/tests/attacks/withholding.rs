@@ -1,6 +1,10 @@
 //! The server withholds boxes, so that a client masks with few others.
 
-use secagg::{Policy, ThreatModel, client::ClientError};
+use secagg::{
+    Policy, ThreatModel,
+    client::ClientError,
+    server::{Abort, AfterMasked, Phase},
+};
 
 use crate::{
     common::{self, Receive, elements, id, plain_sum},
@@ -147,6 +151,37 @@ fn a_delivery_over_another_number_of_neighbours_is_refused() {
             }
         );
     }
+}
+
+/// Whoever has fewer than t neighbours that signed will not answer, and is not asked: signers that
+/// are nobody's neighbours end the round, however many they are.
+#[test]
+fn signers_without_neighbours_that_signed_are_too_few() {
+    let world = World::sparse(ThreatModel::Malicious);
+    let session = &world.session;
+    let (AfterMasked::Check(mut server), mut states) = world.uploaded(&world.clients, |_, _| ())
+    else {
+        panic!("the server is not trusted here");
+    };
+    let survivors = server.survivors().encode(session);
+    // As many as must sign: but client 0 has four neighbours that do, where five are needed, and
+    // each of the others has no more.
+    let near = world.neighbours(0);
+    let signers = near.iter().take(4).chain(&[0]).copied();
+    let far = world.clients.iter().copied();
+    let far = far.filter(|client| *client != 0 && !near.contains(client));
+    for client in signers.chain(far.take(1)) {
+        let state = states.remove(&client).unwrap();
+        let (_, check) = common::sign(session, state, &survivors).unwrap();
+        server.take(session, client, &check).unwrap();
+    }
+    let (phase, have, needed) = (Phase::ConsistencyCheck, 0, 6);
+    let expected = Abort::TooFewClients {
+        phase,
+        have,
+        needed,
+    };
+    assert_eq!(server.close().unwrap_err(), expected);
 }
 
 /// An honest server whose clients lost too many neighbours does not leave them with masks that

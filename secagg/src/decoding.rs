@@ -34,7 +34,8 @@ pub(crate) struct Corrected {
 /// # Security
 ///
 /// More wrong shares than that can agree with others on another seed: only the commitment tells.
-/// Holders that are found wrong may be honest, where the dealer dealt wrong shares.
+/// Holders that are found wrong may be honest, where the dealer dealt wrong shares, or where more
+/// holders than that lie and agree with each other.
 pub(crate) fn correct(
     coordinates: &[u16],
     shares: &[&Share],

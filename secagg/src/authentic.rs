@@ -37,8 +37,9 @@ pub(crate) fn sign(key: &SigningKey, hash: &[u8; 32]) -> SignatureBytes {
 
 /// Whether the owner of a public key has signed a hash.
 ///
-/// Strictly: canonical encodings only, no key or commitment of small order. With less, one
-/// signature could be valid under several keys, or one message have several signatures.
+/// Strictly: a canonical signature, no key or commitment of small order. With less, one signature
+/// could be valid under several keys, or one message have several signatures. The key is hashed as
+/// it is encoded, so that another encoding of it is another key.
 pub(crate) fn verifies(public: &[u8; 32], hash: &[u8; 32], signature: &SignatureBytes) -> bool {
     VerifyingKey::from_bytes(public).is_ok_and(|key| {
         key.verify_strict(hash, &Signature::from_bytes(signature))

@@ -41,6 +41,9 @@ const BOX: usize = 32 + 32 + 16;
 const VERDICTS_A_BOX: usize = 2;
 /// And so is whether a segment is within its range: if not, the client says so and leaves.
 const VERDICTS_A_SEGMENT: usize = 1;
+/// Inverting many field elements at once, `curve25519-dalek` asserts that their product is not zero.
+/// It leaves zeros out of the product, so this never says anything else.
+const VERDICTS_A_BATCH: usize = 1;
 
 /// What a round that ran to its end says of itself.
 pub type Done<T> = Result<T, Box<dyn Error>>;
@@ -88,7 +91,9 @@ pub fn run(model: ThreatModel, secret: Secret, leak: Leak) -> Done<()> {
         let roster = server.roster_for(id).ok_or("no roster")?.encode(&session);
         let roster = Roster::decode(&roster, &session)?;
         let mut rng = watch.rng(number, 1);
-        let (state, shares) = watch.step("sharing keys", 0, || state.receive(roster, &mut rng))?;
+        let verdicts = watch.of_seeds(VERDICTS_A_BATCH);
+        let (state, shares) =
+            watch.step("sharing keys", verdicts, || state.receive(roster, &mut rng))?;
         let shares = shares.encode(&session);
         watch.publish("the boxes of a client", &shares, DEGREE as usize * BOX)?;
         server.receive(id, ShareKeys::decode(&shares, &session)?)?;
@@ -103,7 +108,8 @@ pub fn run(model: ThreatModel, secret: Secret, leak: Leak) -> Done<()> {
         let verdicts = watch.of_seeds(DEGREE as usize * VERDICTS_A_BOX);
         let ready = watch.step("opening boxes", verdicts, || state.receive(delivery))?;
         let input = watch.input(&session, number)?;
-        let verdicts = watch.of_inputs(session.layout().segments().len() * VERDICTS_A_SEGMENT);
+        let verdicts = watch.of_inputs(session.layout().segments().len() * VERDICTS_A_SEGMENT)
+            + watch.of_seeds(VERDICTS_A_BATCH);
         let (state, masked) = watch.step("masking", verdicts, || ready.mask(&input))?;
         let masked = masked.into_vec();
         expect("a masked vector", &masked, session.layout().packed_len())?;

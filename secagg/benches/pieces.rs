@@ -12,9 +12,9 @@
 
 mod harness;
 
-use std::{hint::black_box, process::Command};
+use std::hint::black_box;
 
-use harness::{Report, argument, median};
+use harness::{Report, argument, median, openssl_rate};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use secagg::{
     Context, GraphKind, Layout, Parameters, Segment, Session, ThreatModel, Vector,
@@ -39,7 +39,7 @@ fn main() {
                 }
             });
             let rate = size_of_val(&*buffer) as f64 * 1e-6 / seconds;
-            report.add(&name, rate, "GB/s", openssl);
+            report.add_rate(&name, rate, "GB/s", openssl);
         }
         for bits in [8, 16, 20, 24, 32, 48, 64] {
             for (sign, on) in [("", true), ("/off", false)] {
@@ -87,18 +87,6 @@ fn session(bits: u8) -> Session {
         Parameters::new(model, graph, 3..=100, layout).unwrap(),
         context,
     )
-}
-
-/// GB/s of OpenSSL's `ChaCha20` in pieces of 16 KiB.
-fn openssl_rate() -> Option<f64> {
-    let arguments = [
-        "speed", "-mr", "-seconds", "2", "-bytes", "16384", "-evp", "chacha20",
-    ];
-    let output = Command::new("openssl").args(arguments).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let line = text.lines().find(|line| line.starts_with("+F:"))?;
-    let rate: f64 = line.rsplit(':').next()?.parse().ok()?;
-    Some(rate * 1e-9)
 }
 
 fn packing(report: &mut Report, wanted: &impl Fn(&str) -> bool) {

@@ -1,17 +1,18 @@
 //! One round, with the time that each side spends in each phase.
+#![allow(dead_code, reason = "each benchmark uses a part of this module")]
 
-use std::sync::Arc;
+mod clients;
 
-use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+use std::{env, fs, path::Path, process::Command};
+
 use secagg::{
-    Advert, ClientId, ConsistencyCheck, Context, Delivery, Federation, GraphKind, Layout,
-    MaskedInput, Member, Parameters, Policy, Roster, Segment, Session, ShareKeys, Signatures,
-    SigningIdentity, Survivors, ThreatModel, Trust, TrustedAuthority, UnmaskShares, Vector,
-    client::{AwaitRoster, Unmasking},
+    Advert, ClientId, ConsistencyCheck, Context, GraphKind, Layout, MaskedInput, Parameters,
+    Segment, Session, ShareKeys, SigningIdentity, ThreatModel, UnmaskShares, Vector,
     server::{AfterMasked, CollectAdverts},
 };
 
-use crate::harness::{thread_seconds, wall_seconds};
+use self::clients::{Clients, Live, Recorded, Recording};
+use crate::harness::{argument, cpu_seconds, wall_seconds};
 
 /// What is run.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,33 @@ impl Setting {
         } = self;
         format!("n{cohort}/{graph}/drop{dropouts}/{model}")
     }
+
+    /// How many clients are lost.
+    const fn lost(&self) -> u32 {
+        self.cohort * self.dropouts / 100
+    }
+
+    /// Bytes of keystream that the server needs: about as many masks as pairs of neighbours of
+    /// which one is lost, and one of each client that stays.
+    pub(crate) fn keystream(&self) -> f64 {
+        let [lost, cohort, degree] = [self.lost(), self.cohort, self.degree].map(f64::from);
+        let staying = cohort - lost;
+        let masks = lost * degree * staying / (cohort - 1.0) + staying;
+        masks * f64::from(self.elements) * f64::from(self.bits) / 8.0
+    }
+
+    fn session(&self) -> Session {
+        let segment = Segment::new("update", self.elements, self.bits);
+        let layout = Layout::new(vec![segment.unwrap()]).unwrap();
+        let parameters = Parameters::new(self.model, self.graph, 3..=self.cohort, layout);
+        let context = Context {
+            round: 1,
+            nonce: [7; 32],
+            model_digest: [0; 32],
+            plan_digest: [0; 32],
+        };
+        Session::new(parameters.unwrap(), context)
+    }
 }
 
 /// Seconds by phase.
@@ -80,10 +108,14 @@ impl Phases {
         Self::NAMES.into_iter().zip(self.0)
     }
 
+    fn add(&mut self, phase: usize, seconds: f64) {
+        self.0[phase] += seconds;
+    }
+
     fn time<T>(&mut self, phase: usize, work: impl FnOnce() -> T) -> T {
-        let start = thread_seconds();
+        let start = cpu_seconds();
         let result = work();
-        self.0[phase] += thread_seconds() - start;
+        self.add(phase, cpu_seconds() - start);
         result
     }
 }
@@ -95,187 +127,192 @@ pub(crate) struct Costs {
     /// Of one client that stays to the end, on average.
     pub(crate) client: Phases,
     /// Of the last step of the server, on the wall.
-    pub recovery_wall: f64,
-    /// Bytes that one client sends and receives in all.
-    pub(crate) up: usize,
-    pub(crate) down: usize,
+    pub(crate) recovery_wall: f64,
+    /// Bytes that one client that stays to the end sends and receives in all.
+    pub(crate) up: u64,
+    pub(crate) down: u64,
+    /// The most memory that a process with nothing but the server had, in bytes.
+    pub(crate) server_memory: Option<u64>,
 }
 
 /// Runs a round. The sum is checked.
 pub(crate) fn run(setting: &Setting) -> Costs {
-    let signed = setting.model == ThreatModel::Malicious;
-    let authority = SigningIdentity::from_seed(&[9; 32]);
-    let federation = Federation([1; 32]);
-    let trust: Arc<dyn Trust> = Arc::new(TrustedAuthority {
-        key: authority.public(),
-        federation,
-        now: 1,
-    });
-    let session = session(setting);
-    let policy = Policy {
-        threat_model: setting.model,
-        max_corrupt: if signed { 1 } else { setting.cohort / 20 },
-        security_bits: 40,
-        ..Policy::default()
+    let session = setting.session();
+    let mut clients = Live::new(setting, &session);
+    let served = serve(setting, &session, &mut clients);
+    costs(setting, served, clients)
+}
+
+/// The same, and then once more in a process of its own with the server alone, for its memory.
+/// `main` has to begin with [`replay`].
+pub(crate) fn run_and_replay(setting: &Setting) -> Costs {
+    let session = setting.session();
+    let mut clients = Live::new(setting, &session);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("round.recording");
+    let served = serve(setting, &session, &mut Recorded::new(&mut clients, &path));
+    let mut costs = costs(setting, served, clients);
+    let mut alone = Command::new(env::current_exe().unwrap());
+    alone.args(["--replay", &setting.name()]).arg(&path);
+    let printed = alone.output().unwrap();
+    assert!(printed.status.success(), "the replay failed: {printed:?}");
+    fs::remove_file(&path).unwrap();
+    costs.server_memory = String::from_utf8(printed.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .ok();
+    costs
+}
+
+/// In a process that [`run_and_replay`] started: serves the recorded clients, prints the most
+/// memory that the process had, in bytes, and returns true.
+pub(crate) fn replay(settings: impl IntoIterator<Item = Setting>) -> bool {
+    let Some(name) = argument("--replay") else {
+        return false;
     };
-    let mut rng = ChaCha20Rng::from_seed([4; 32]);
-    let (mut server, mut client) = (Phases::default(), Phases::default());
-    let (mut up, mut down) = (0, 0);
-
-    let mut collect = CollectAdverts::new(session.clone(), signed.then(|| trust.clone()));
-    let mut waiting = Vec::new();
-    for i in 0..setting.cohort {
-        let mut seed = [3; 32];
-        seed[..4].copy_from_slice(&i.to_le_bytes());
-        let key = Arc::new(SigningIdentity::from_seed(&seed));
-        let credential = authority.issue(key.public(), federation, 2);
-        let member = Member::signed(key, credential, trust.clone()).unwrap();
-        let id = member.id();
-        let (state, bytes) = client.time(0, || {
-            let (state, advert) =
-                AwaitRoster::start(session.clone(), member, policy, &mut rng).unwrap();
-            (state, advert.encode(&session))
-        });
-        up += bytes.len();
-        server.time(0, || {
-            let advert = Advert::decode(&bytes, &session).unwrap();
-            collect.receive(id, advert).unwrap();
-        });
-        waiting.push((id, state));
+    let mut settings = settings.into_iter();
+    let setting = settings.find(|setting| setting.name() == name).unwrap();
+    let path = argument(&name).unwrap();
+    let mut clients = Recording::open(Path::new(&path));
+    drop(serve(&setting, &setting.session(), &mut clients));
+    if let Some(bytes) = peak_memory() {
+        println!("{bytes}");
     }
-    let (degree, threshold) = (setting.degree, setting.threshold);
-    let mut collect = server.time(0, || collect.close(degree, threshold).unwrap());
+    true
+}
 
-    let mut shared = Vec::new();
-    for (id, state) in waiting {
-        let bytes = server.time(1, || collect.roster_for(id).unwrap().encode(&session));
-        down += bytes.len();
-        let (state, bytes) = client.time(1, || {
-            let roster = Roster::decode(&bytes, &session).unwrap();
-            let (state, shares) = state.receive(roster, &mut rng).unwrap();
-            (state, shares.encode(&session))
-        });
-        up += bytes.len();
-        server.time(1, || {
-            let shares = ShareKeys::decode(&bytes, &session).unwrap();
-            collect.receive(id, shares).unwrap();
-        });
-        shared.push((id, state));
-    }
-    let mut collect = server.time(1, || collect.close().unwrap());
+/// Where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
 
-    let lost = setting.cohort * setting.dropouts / 100;
-    let survivors = setting.cohort - lost;
-    let mut uploaded = Vec::new();
-    let mut expected = Vector::zero(session.layout());
-    for (i, (id, state)) in (0_u64..).zip(shared.into_iter().skip(lost as usize)) {
-        let bytes = server.time(2, || collect.delivery_for(id).unwrap().encode(&session));
-        down += bytes.len();
-        let values = (0..u64::from(setting.elements)).map(|j| (i * 31 + j) % 500);
-        let input = Vector::builder(&session).segment("update", values);
-        let input = input.unwrap().build().unwrap();
-        expected.add(&input).unwrap();
-        let (state, bytes) = client.time(2, || {
-            let delivery = Delivery::decode(&bytes, &session).unwrap();
-            let (state, masked) = state.receive(delivery).unwrap().mask(&input).unwrap();
-            (state, masked.into_vec())
-        });
-        up += bytes.len();
-        server.time(2, || {
-            let masked = MaskedInput::from_vec(bytes, &session).unwrap();
-            collect.receive(id, &masked).unwrap();
-        });
-        uploaded.push((id, state));
-    }
-
-    let after = server.time(2, || collect.close().unwrap());
-    let mut reveals: Vec<(ClientId, Vec<u8>)> = Vec::new();
-    let mut collect = match after {
-        AfterMasked::Unmask(collect) => {
-            for (id, state) in uploaded {
-                let bytes = server.time(4, || collect.survivors().encode(&session));
-                down += bytes.len();
-                let bytes = client.time(4, || {
-                    let survivors = Survivors::decode(&bytes, &session).unwrap();
-                    match state.receive(survivors).unwrap() {
-                        Unmasking::Reveal(shares) => shares.encode(&session),
-                        Unmasking::Check(..) => unreachable!("the server is trusted"),
-                    }
-                });
-                reveals.push((id, bytes));
-            }
-            collect
-        }
-        AfterMasked::Check(mut collect) => {
-            let mut signers = Vec::new();
-            for (id, state) in uploaded {
-                let bytes = server.time(3, || collect.survivors().encode(&session));
-                down += bytes.len();
-                let (state, bytes) = client.time(3, || {
-                    let survivors = Survivors::decode(&bytes, &session).unwrap();
-                    match state.receive(survivors).unwrap() {
-                        Unmasking::Check(state, check) => (state, check.encode(&session)),
-                        Unmasking::Reveal(_) => unreachable!("the server is not trusted"),
-                    }
-                });
-                up += bytes.len();
-                server.time(3, || {
-                    let check = ConsistencyCheck::decode(&bytes, &session).unwrap();
-                    collect.receive(id, &check).unwrap();
-                });
-                signers.push((id, state));
-            }
-            let collect = server.time(3, || collect.close().unwrap());
-            for (id, state) in signers {
-                let bytes = server.time(4, || {
-                    let signatures = collect.signatures_for(id).unwrap();
-                    signatures.encode(&session)
-                });
-                down += bytes.len();
-                let bytes = client.time(4, || {
-                    let signatures = Signatures::decode(&bytes, &session).unwrap();
-                    state.receive(signatures).unwrap().encode(&session)
-                });
-                reveals.push((id, bytes));
-            }
-            collect
-        }
-    };
-    for (id, bytes) in reveals {
-        up += bytes.len();
-        server.time(4, || {
-            let shares = UnmaskShares::decode(&bytes, &session).unwrap();
-            collect.receive(id, shares).unwrap();
-        });
-    }
-    let start = wall_seconds();
-    let outcome = server.time(4, || collect.close().unwrap());
-    let recovery_wall = wall_seconds() - start;
-    assert!(outcome.sum == expected, "the sum is wrong");
-
+fn costs(setting: &Setting, served: Served, clients: Live) -> Costs {
+    assert!(served.sum == clients.expected, "the sum is wrong");
+    let mut client = clients.spent;
+    let survivors = setting.cohort - setting.lost();
     for (phase, seconds) in client.0.iter_mut().enumerate() {
         let clients = if phase < 2 { setting.cohort } else { survivors };
         *seconds /= f64::from(clients);
     }
-    // Early phases count those that are lost as well: by as many as there are.
     Costs {
-        server,
+        server: served.spent,
         client,
-        recovery_wall,
-        up: up / survivors as usize,
-        down: down / survivors as usize,
+        recovery_wall: served.recovery_wall,
+        up: served.up / u64::from(survivors),
+        down: served.down / u64::from(survivors),
+        server_memory: None,
     }
 }
 
-fn session(setting: &Setting) -> Session {
-    let segment = Segment::new("update", setting.elements, setting.bits);
-    let layout = Layout::new(vec![segment.unwrap()]).unwrap();
-    let parameters = Parameters::new(setting.model, setting.graph, 3..=setting.cohort, layout);
-    let context = Context {
-        round: 1,
-        nonce: [7; 32],
-        model_digest: [0; 32],
-        plan_digest: [0; 32],
+struct Served {
+    spent: Phases,
+    recovery_wall: f64,
+    sum: Vector,
+    /// Bytes of all clients that stay to the end.
+    up: u64,
+    down: u64,
+}
+
+/// The server's part.
+fn serve(setting: &Setting, session: &Session, clients: &mut impl Clients) -> Served {
+    let authority = SigningIdentity::from_seed(&[9; 32]);
+    let signed = setting.model == ThreatModel::Malicious;
+    let trust = signed.then(|| clients::trust(&authority));
+    let mut spent = Phases::default();
+    let (mut up, mut down) = (0, 0);
+
+    let mut collect = CollectAdverts::new(session.clone(), trust);
+    let mut ids: Vec<ClientId> = Vec::new();
+    for i in 0..setting.cohort {
+        let (id, bytes) = clients.advertise();
+        up += if i < setting.lost() { 0 } else { bytes.len() };
+        spent.time(0, || {
+            let advert = Advert::decode(&bytes, session).unwrap();
+            collect.receive(id, advert).unwrap();
+        });
+        ids.push(id);
+    }
+    let (degree, threshold) = (setting.degree, setting.threshold);
+    let mut collect = spent.time(0, || collect.close(degree, threshold).unwrap());
+
+    let (lost, staying) = ids.split_at(setting.lost() as usize);
+    for id in &ids {
+        let roster = spent.time(1, || collect.roster_for(*id).unwrap().encode(session));
+        let bytes = clients.answer(*id, &roster);
+        if !lost.contains(id) {
+            down += roster.len();
+            up += bytes.len();
+        }
+        spent.time(1, || {
+            let shares = ShareKeys::decode(&bytes, session).unwrap();
+            collect.receive(*id, shares).unwrap();
+        });
+    }
+    let mut collect = spent.time(1, || collect.close().unwrap());
+
+    for id in staying {
+        let delivery = spent.time(2, || collect.delivery_for(*id).unwrap().encode(session));
+        let bytes = clients.answer(*id, &delivery);
+        down += delivery.len();
+        up += bytes.len();
+        spent.time(2, || {
+            let masked = MaskedInput::from_vec(bytes, session).unwrap();
+            collect.receive(*id, &masked).unwrap();
+        });
+    }
+
+    let mut reveals: Vec<Vec<u8>> = Vec::new();
+    let mut collect = match spent.time(2, || collect.close().unwrap()) {
+        AfterMasked::Unmask(collect) => {
+            for id in staying {
+                let survivors = spent.time(4, || collect.survivors().encode(session));
+                reveals.push(clients.answer(*id, &survivors));
+                down += survivors.len();
+            }
+            collect
+        }
+        AfterMasked::Check(mut collect) => {
+            for id in staying {
+                let survivors = spent.time(3, || collect.survivors().encode(session));
+                let bytes = clients.answer(*id, &survivors);
+                down += survivors.len();
+                up += bytes.len();
+                spent.time(3, || {
+                    let check = ConsistencyCheck::decode(&bytes, session).unwrap();
+                    collect.receive(*id, &check).unwrap();
+                });
+            }
+            let collect = spent.time(3, || collect.close().unwrap());
+            for id in staying {
+                let signatures = spent.time(4, || {
+                    let signatures = collect.signatures_for(*id).unwrap();
+                    signatures.encode(session)
+                });
+                reveals.push(clients.answer(*id, &signatures));
+                down += signatures.len();
+            }
+            collect
+        }
     };
-    Session::new(parameters.unwrap(), context)
+    for (id, bytes) in staying.iter().zip(reveals) {
+        up += bytes.len();
+        spent.time(4, || {
+            let shares = UnmaskShares::decode(&bytes, session).unwrap();
+            collect.receive(*id, shares).unwrap();
+        });
+    }
+    let start = wall_seconds();
+    let outcome = spent.time(4, || collect.close().unwrap());
+    Served {
+        spent,
+        recovery_wall: wall_seconds() - start,
+        sum: outcome.sum,
+        up: up as u64,
+        down: down as u64,
+    }
 }

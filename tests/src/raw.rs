@@ -1,8 +1,8 @@
 //! A plain transfer over QUIC with nothing of the protocol: what the machine can do, to compare a
 //! coordinator's uploads with.
 //!
-//! Same TLS, same number of connections, same bytes; the transport has quinn's own settings. One
-//! process takes everything and throws it away, the other one sends.
+//! Same TLS, same socket, same number of connections, same bytes; the transport has quinn's own
+//! settings. One process takes everything and throws it away, the other one sends.
 
 use std::{
     net::SocketAddr,
@@ -13,8 +13,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use quinn::{ClientConfig, Endpoint, RecvStream, ServerConfig};
+use quinn::{ClientConfig, Endpoint, EndpointConfig, RecvStream, ServerConfig};
 use secagg_wire::{
+    endpoint::listening_socket,
     events::{EventLog, milliseconds},
     identity::{Fingerprint, SERVER_NAME, TlsIdentity},
     tls::{Alpn, client_config, server_config},
@@ -34,7 +35,9 @@ pub fn sink(connections: usize, events: &Path) -> Result<()> {
     runtime.block_on(async {
         let identity = TlsIdentity::generate()?;
         let config = ServerConfig::with_crypto(Arc::new(server_config(&identity)?));
-        let endpoint = Endpoint::server(config, SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let socket = listening_socket(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let runtime = quinn::default_runtime().context("no asynchronous runtime")?;
+        let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)?;
         let fields = json!({
             "addr": endpoint.local_addr()?.to_string(),
             "fingerprint": identity.fingerprint().to_string(),

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use data_encoding::HEXLOWER;
+use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 digest. Shown as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -14,7 +14,9 @@ impl Digest {
     /// The digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        let mut hasher = Hasher::new();
+        hasher.update(bytes);
+        hasher.finish()
     }
 
     /// A digest that was computed elsewhere.
@@ -63,14 +65,26 @@ impl FileDigest {
 }
 
 /// A digest that is computed while the bytes arrive.
-#[derive(Clone, Debug, Default)]
-pub struct Hasher(Sha256);
+#[derive(Clone)]
+pub struct Hasher(Context);
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hasher").finish_non_exhaustive()
+    }
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Hasher {
     /// Nothing hashed yet.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self(Context::new(&SHA256))
     }
 
     /// Adds `bytes`.
@@ -81,7 +95,9 @@ impl Hasher {
     /// The digest of everything added.
     #[must_use]
     pub fn finish(self) -> Digest {
-        Digest(self.0.finalize().into())
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(self.0.finish().as_ref());
+        Digest(bytes)
     }
 }
 
@@ -93,18 +109,18 @@ impl Hasher {
 /// what keeps clients that were shown different models from being summed.
 #[must_use]
 pub fn model_digest(description: &Digest, vocabulary: &Digest, weights: &Digest) -> [u8; 32] {
-    let mut hasher = Sha256::new();
+    let mut hasher = Hasher::new();
     hasher.update(MODEL_LABEL);
     for part in [description, vocabulary, weights] {
-        hasher.update(part.0);
+        hasher.update(&part.0);
     }
-    hasher.finalize().into()
+    hasher.finish().0
 }
 
 /// The plan's digest in a secagg session: over the announced bytes as they were received.
 #[must_use]
 pub fn plan_digest(plan: &[u8]) -> [u8; 32] {
-    Sha256::digest(plan).into()
+    Digest::of(plan).0
 }
 
 const MODEL_LABEL: &[u8] = b"secagg/v1/wire/model";

@@ -88,16 +88,26 @@ pub fn listen(
         .incoming_buffer_size(INCOMING_BUFFER)
         .incoming_buffer_size_total(INCOMING_BUFFER_TOTAL);
     let bound = || {
-        let socket = UdpSocket::bind(address)?;
-        // Many nodes upload at once through this one socket: with the usual 208 KiB the kernel
-        // drops what they send and they send it again. The system may grant less, or nothing.
-        let _ = set_socket_recv_buffer_size(&socket, SOCKET_BUFFER);
+        let socket = listening_socket(address)?;
         let runtime =
             quinn::default_runtime().ok_or_else(|| io::Error::other("no asynchronous runtime"))?;
         let endpoint = quinn::EndpointConfig::default();
         quinn::Endpoint::new(endpoint, Some(config), socket, runtime)
     };
     bound().map_err(|error| EndpointError::Bind { address, error })
+}
+
+/// A UDP socket with a large buffer for what arrives.
+///
+/// Many nodes upload at once through one such socket: with the usual 208 KiB the kernel drops what
+/// they send and they send it again. The system may grant less, or nothing.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn listening_socket(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    let _ = set_socket_recv_buffer_size(&socket, SOCKET_BUFFER);
+    Ok(socket)
 }
 
 /// What the system is asked to buffer of what arrives at a listening socket, in bytes.

@@ -5,10 +5,12 @@
 use std::{fmt, str::FromStr};
 
 use data_encoding::BASE32_NOPAD;
-use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::{digest::Digest, identity::Fingerprint};
+use crate::{
+    digest::{Digest, Hasher},
+    identity::Fingerprint,
+};
 
 /// What lets one node enrol once. Whoever has it can join the federation: hand it over in private.
 pub struct Token {
@@ -151,10 +153,10 @@ impl TokenSecret {
     /// What the coordinator stores, and looks a presented secret up by.
     #[must_use]
     pub fn hash(&self) -> Digest {
-        let mut hasher = Sha256::new();
+        let mut hasher = Hasher::new();
         hasher.update(HASH_LABEL);
-        hasher.update(self.0);
-        Digest::from_bytes(hasher.finalize().into())
+        hasher.update(&self.0);
+        hasher.finish()
     }
 }
 
@@ -209,10 +211,10 @@ const HASH_LABEL: &[u8] = b"secagg/v1/wire/token-hash";
 const CHECK_LABEL: &[u8] = b"secagg/v1/wire/token-checksum";
 
 fn checksum(content: &[u8]) -> [u8; CHECK_LEN] {
-    let mut hasher = Sha256::new();
+    let mut hasher = Hasher::new();
     hasher.update(CHECK_LABEL);
     hasher.update(content);
-    let [a, b, c, d, ..] = <[u8; 32]>::from(hasher.finalize());
+    let [a, b, c, d, ..] = *hasher.finish().as_bytes();
     [a, b, c, d]
 }
 

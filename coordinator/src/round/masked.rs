@@ -139,7 +139,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Hashes and adds one vector on a blocking thread, then frees its memory and its slot.
+    /// Adds one vector on a blocking thread, then frees its memory and its slot.
     async fn add(
         &mut self,
         mut state: CollectMasked,
@@ -148,8 +148,13 @@ impl Attempt<'_> {
     ) -> Result<CollectMasked, Failure> {
         let session = self.session().clone();
         let added = tokio::task::spawn_blocking(move || {
-            let Upload { bytes, slot, .. } = upload;
-            let (sha256, len) = (Digest::of(&bytes), bytes.len() as u64);
+            let Upload {
+                bytes,
+                sha256,
+                slot,
+                ..
+            } = upload;
+            let len = bytes.len() as u64;
             let result = match MaskedInput::from_vec(bytes, &session) {
                 Ok(input) => state
                     .receive(client, &input)

@@ -8,6 +8,7 @@ use std::sync::{
 use secagg::ClientId;
 use secagg_wire::{
     close::{CloseCode, close},
+    digest::Digest,
     frame::SecaggLimit,
     message::{CoordinatorMessage, NodeMessage},
 };
@@ -51,6 +52,7 @@ pub(crate) struct Upload {
     /// Of which window.
     pub(crate) serial: u64,
     pub(crate) bytes: Vec<u8>,
+    pub(crate) sha256: Digest,
     pub(crate) slot: OwnedSemaphorePermit,
 }
 

@@ -123,10 +123,11 @@ impl Uploader {
             () = over(&mut windows, window.serial) => return,
         };
         match received {
-            Ok(bytes) => {
+            Ok((bytes, sha256)) => {
                 let upload = Upload {
                     serial: window.serial,
                     bytes,
+                    sha256,
                     slot,
                 };
                 self.input(Input::Upload {

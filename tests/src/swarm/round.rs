@@ -4,8 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use secagg::{
-    Context, Delivery, MaskedInput, Parameters, Policy, Roster, Session, Signatures, Survivors,
-    ThreatModel,
+    Context, Delivery, Parameters, Policy, Roster, Session, Signatures, Survivors, ThreatModel,
     client::{AwaitDelivery, AwaitRoster, AwaitSignatures, AwaitSurvivors, Unmasking},
 };
 use secagg_learning::{Plan, UpdateCodec};
@@ -217,8 +216,7 @@ impl<'a> Round<'a> {
         state: AwaitDelivery,
         delivery: Delivery,
     ) -> Result<Flow> {
-        let (state, masked) = self.mask(&session, state, delivery).await?;
-        let mut bytes = masked.into_vec();
+        let (state, mut bytes, sha256) = self.mask(&session, state, delivery).await?;
         if let Some(barrier) = &self.client.shared.uploads {
             barrier.wait().await;
         }
@@ -239,7 +237,6 @@ impl<'a> Round<'a> {
         self.client.count_upload(self.announced.weights.sha256);
         self.client.round_event("uploading", round, attempt);
         let (bytes, half) = (Bytes::from(bytes), header_len / 2);
-        let sha256 = Digest::of(&bytes).to_string();
         let mut upload =
             Outgoing::masked(control.connection(), round, attempt, bytes.clone()).await?;
         let sent = upload.send_until(usize::try_from(half)?, |_| ()).await;
@@ -258,20 +255,21 @@ impl<'a> Round<'a> {
             return self.upload_failed(error);
         }
         let fields = json!({
-            "round": round, "attempt": attempt, "bytes": bytes.len(), "sha256": sha256,
+            "round": round, "attempt": attempt, "bytes": bytes.len(), "sha256": sha256.to_string(),
         });
         self.client.event("uploaded", fields);
         self.stage = Stage::Survivors(session, Box::new(state));
         self.reach(control, Moment::Uploaded).await
     }
 
-    /// Encodes and masks this round's known update, a few clients at a time.
+    /// Encodes and masks this round's known update, a few clients at a time, and hashes the result:
+    /// an upload is measured, and that is no part of it.
     async fn mask(
         &self,
         session: &Session,
         state: AwaitDelivery,
         delivery: Delivery,
-    ) -> Result<(AwaitSurvivors, MaskedInput)> {
+    ) -> Result<(AwaitSurvivors, Vec<u8>, Digest)> {
         let _working = self.client.shared.working.acquire().await?;
         let (updates, index) = (self.client.shared.options.updates, self.client.index);
         let (plan, round) = (self.announced.plan.clone(), self.announced.number.0);
@@ -282,7 +280,10 @@ impl<'a> Round<'a> {
             let counters = updates.counters(index, round, plan.kind())?;
             let input =
                 UpdateCodec::new(&plan).encode(&session, &delta, &counters, &mut random()?)?;
-            Ok(state.receive(delivery)?.mask(&input)?)
+            let (state, masked) = state.receive(delivery)?.mask(&input)?;
+            let bytes = masked.into_vec();
+            let sha256 = Digest::of(&bytes);
+            Ok((state, bytes, sha256))
         };
         tokio::task::spawn_blocking(work).await?
     }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Progress, StreamHeader, TransferError};
 use crate::{
     close::{Lost, StopCode},
-    digest::{FileDigest, Hasher},
+    digest::{Digest, FileDigest, Hasher},
     frame::{FrameReader, ReceiveError, SecaggLimit},
 };
 
@@ -117,12 +117,7 @@ impl IncomingFile {
                 });
             }
         };
-        let mut hasher = Hasher::new();
-        let bytes = receive_exact(&mut self.stream, len, stall, progress, |piece| {
-            hasher.update(piece);
-        })
-        .await?;
-        let found = hasher.finish();
+        let (bytes, found) = receive_hashed(&mut self.stream, len, stall, progress).await?;
         if found != expected.sha256 {
             return Err(TransferError::WrongDigest {
                 expected: expected.sha256,
@@ -162,7 +157,7 @@ impl IncomingMasked {
     }
 
     /// Reads the vector into one buffer of exactly `expected` bytes, the length that the session
-    /// gives it.
+    /// gives it, and its digest on the way.
     ///
     /// # Errors
     /// [`TransferError::WrongLength`] before anything is allocated, when the sender announced
@@ -173,7 +168,7 @@ impl IncomingMasked {
         expected: usize,
         stall: Duration,
         progress: impl FnMut(Progress),
-    ) -> Result<Vec<u8>, TransferError> {
+    ) -> Result<(Vec<u8>, Digest), TransferError> {
         if self.len != expected as u64 {
             stop(&mut self.stream, StopCode::WrongLength);
             return Err(TransferError::WrongLength {
@@ -181,7 +176,7 @@ impl IncomingMasked {
                 expected: expected as u64,
             });
         }
-        receive_exact(&mut self.stream, expected, stall, progress, |_| ()).await
+        receive_hashed(&mut self.stream, expected, stall, progress).await
     }
 
     /// Tells the sender that the vector is not wanted.
@@ -193,18 +188,18 @@ impl IncomingMasked {
 /// What must come within the stall timeout: a byte now and then would hold a slot for ever.
 const MIN_PROGRESS: usize = 4 << 10;
 
-async fn receive_exact(
+async fn receive_hashed(
     stream: &mut RecvStream,
     len: usize,
     stall: Duration,
     mut progress: impl FnMut(Progress),
-    mut each: impl FnMut(&[u8]),
-) -> Result<Vec<u8>, TransferError> {
+) -> Result<(Vec<u8>, Digest), TransferError> {
     let total = len as u64;
     let mut bytes = Vec::new();
     bytes
         .try_reserve_exact(len)
         .map_err(|_| TransferError::NoMemory { len: total })?;
+    let mut hasher = Hasher::new();
     let mut pace = Pace::new(stall);
     while bytes.len() < len {
         let done = bytes.len() as u64;
@@ -218,7 +213,7 @@ async fn receive_exact(
                     return Err(TransferError::Stalled { done, total });
                 }
             };
-        each(&piece);
+        hasher.update(&piece);
         bytes.extend_from_slice(&piece);
         pace.came(piece.len());
         progress(Progress {
@@ -227,7 +222,7 @@ async fn receive_exact(
         });
     }
     match timeout_at(pace.deadline, stream.read_chunk(1, true)).await {
-        Ok(Ok(None)) => Ok(bytes),
+        Ok(Ok(None)) => Ok((bytes, hasher.finish())),
         Ok(Ok(Some(_))) => {
             stop(stream, StopCode::Malformed);
             Err(TransferError::TrailingBytes { total })

@@ -71,11 +71,12 @@ async fn a_masked_vector_goes_up_with_progress_on_both_sides() {
     let upload = masked(&pair.coordinator.connection).await;
     assert_eq!((upload.round(), upload.attempt()), (7, 2));
     let mut received = Vec::new();
-    let bytes = upload
+    let (bytes, digest) = upload
         .receive(vector.len(), PATIENCE, |progress| received.push(progress))
         .await
         .unwrap();
     assert_eq!(bytes, vector);
+    assert_eq!(digest, Digest::of(&vector));
     assert_eq!(bytes.capacity(), vector.len());
     for seen in [sender.await.unwrap(), received] {
         assert!(seen.len() > 8);
@@ -112,7 +113,7 @@ async fn an_empty_vector_arrives_too() {
     let upload = masked(&pair.coordinator.connection).await;
     assert_eq!(
         upload.receive(0, PATIENCE, ignore).await.unwrap(),
-        Vec::<u8>::new()
+        (Vec::<u8>::new(), Digest::of(&[]))
     );
     sender.await.unwrap().unwrap();
 }
@@ -143,7 +144,7 @@ async fn a_receiver_that_does_not_read_holds_its_sender_back() {
                     .await
                     .unwrap()
             };
-            let (sent, received) = tokio::join!(sent, received);
+            let (sent, (received, _)) = tokio::join!(sent, received);
             sent.unwrap();
             assert_eq!(received, bytes);
         };
@@ -165,7 +166,7 @@ async fn a_receiver_that_does_not_read_holds_its_sender_back() {
         upload.receive(vector.len(), PATIENCE, ignore)
     );
     sent.unwrap();
-    assert_eq!(received.unwrap(), vector);
+    assert_eq!(received.unwrap().0, vector);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! vector, one at a time, with the exponent that fits best: 1 is linear. 30 % of the clients drop
 //! after ShareKeys, and the server is trusted.
 //!
-//! `--quick` leaves out what takes long, `--json FILE` writes the figures.
+//! `--json FILE` writes the figures. It takes some minutes.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +13,7 @@
 mod harness;
 mod round;
 
-use harness::{Report, flag};
+use harness::Report;
 use round::Setting;
 use secagg::{GraphKind, ThreatModel};
 
@@ -36,23 +36,14 @@ const fn setting(cohort: u32, degree: u32, elements: u32) -> Setting {
 
 fn main() {
     let mut report = Report::default();
-    let quick = flag("--quick");
-    let keep = |len: usize| if quick { 2 } else { len };
-
-    let cohorts = [500, 1000, 2500, 5000, 10_000];
-    let cohorts = &cohorts[..keep(cohorts.len())];
-    let settings = cohorts.iter().map(|n| (*n, setting(*n, 88, 2000)));
+    let settings = [500, 1000, 2500, 5000, 10_000].map(|n| (n, setting(n, 88, 2000)));
     // A client of a larger cohort has a longer roster, and nothing else.
     measure(&mut report, "n", settings, (Some(LINEAR), None));
 
-    let degrees = [40, 80, 160, 320];
-    let degrees = &degrees[..keep(degrees.len())];
-    let settings = degrees.iter().map(|k| (*k, setting(500, *k, 20_000)));
+    let settings = [40, 80, 160, 320].map(|k| (k, setting(500, k, 20_000)));
     measure(&mut report, "k", settings, (Some(LINEAR), Some(LINEAR)));
 
-    let lengths = [100_000, 1_000_000, 10_000_000];
-    let lengths = &lengths[..keep(lengths.len())];
-    let settings = lengths.iter().map(|m| (*m, setting(40, 20, *m)));
+    let settings = [100_000, 1_000_000, 10_000_000].map(|m| (m, setting(40, 20, m)));
     measure(&mut report, "m", settings, (Some(LINEAR), Some(LINEAR)));
     report.finish();
 }
@@ -61,7 +52,7 @@ fn main() {
 fn measure(
     report: &mut Report,
     quantity: &str,
-    settings: impl Iterator<Item = (u32, Setting)>,
+    settings: impl IntoIterator<Item = (u32, Setting)>,
     limits: (Option<f64>, Option<f64>),
 ) {
     let (mut server, mut client) = (Vec::new(), Vec::new());

@@ -7,13 +7,16 @@
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use alloc::vec::Vec;
+
 use chacha20::{
     ChaCha20, KeyIvInit,
     cipher::{StreamCipher, StreamCipherSeek},
 };
+use curve25519_dalek::scalar::Scalar;
 use zeroize::Zeroize;
 
-use crate::secret::Key;
+use crate::secret::{Key, Seed};
 
 /// Bytes of a block of keystream.
 pub(crate) const BLOCK_LEN: usize = 64;
@@ -103,6 +106,18 @@ impl Path {
             Kind::Avx2(token) => token.run(work),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(token) => token.run(work),
+        }
+    }
+
+    /// The points of these pairs of an encoding and a scalar, multiplied and encoded; `None` on a
+    /// path without lanes for it.
+    pub(crate) fn multiply(self, pairs: &[(&[u8; 32], &Scalar)]) -> Option<Vec<Seed>> {
+        match self.0 {
+            Kind::Portable => None,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(token) => Some(token.multiply(pairs)),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(token) => Some(token.multiply(pairs)),
         }
     }
 }

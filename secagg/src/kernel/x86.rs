@@ -20,7 +20,12 @@ use core::arch::x86_64::{
 
 use core::hint::black_box;
 
+use alloc::vec::Vec;
+
+use curve25519_dalek::scalar::Scalar;
+
 use super::{BATCH, Block, Work};
+use crate::{lanes, secret::Seed};
 
 cpufeatures::new!(has_avx2, "avx2");
 cpufeatures::new!(has_avx512, "avx2", "avx512f", "avx512bw", "avx512vl");
@@ -44,6 +49,12 @@ impl Avx2 {
         // SAFETY: `self` exists only where AVX2 was detected.
         unsafe { run_avx2(work) }
     }
+
+    /// The points of these pairs of an encoding and a scalar, multiplied and encoded.
+    pub(super) fn multiply(self, pairs: &[(&[u8; 32], &Scalar)]) -> Vec<Seed> {
+        // SAFETY: `self` exists only where AVX2 was detected.
+        unsafe { lanes::avx2::pairs(pairs) }
+    }
 }
 
 /// That the processor has the parts of AVX-512 which all but the first have.
@@ -64,6 +75,12 @@ impl Avx512 {
     pub(super) fn run(self, work: impl Work) {
         // SAFETY: `self` exists only where these features were detected.
         unsafe { run_avx512(work) }
+    }
+
+    /// The points of these pairs of an encoding and a scalar, multiplied and encoded.
+    pub(super) fn multiply(self, pairs: &[(&[u8; 32], &Scalar)]) -> Vec<Seed> {
+        // SAFETY: `self` exists only where these features were detected.
+        unsafe { lanes::avx512::pairs(pairs) }
     }
 }
 

@@ -48,23 +48,18 @@ pub(crate) fn with_each_on(path: Path, scalar: &Scalar, keys: &[&PublicKey]) -> 
 }
 
 pub(crate) fn by_each_on(path: Path, jobs: &[Job<'_>]) -> Vec<Vec<Seed>> {
-    let pairs: Vec<(&[u8; 32], &Scalar)> = jobs
+    let encoded: Vec<(&[u8; 32], &[&Scalar])> = jobs
         .iter()
-        .flat_map(|(key, scalars)| scalars.iter().map(|scalar| (key.as_bytes(), *scalar)))
+        .map(|(key, scalars)| (key.as_bytes(), scalars.as_slice()))
         .collect();
-    let multiples = (pairs.len() >= LANES_FROM)
-        .then(|| path.multiply(&pairs))
+    let count: usize = encoded.iter().map(|(_, scalars)| scalars.len()).sum();
+    let multiples = (count >= LANES_FROM)
+        .then(|| path.multiply_by_each(&encoded))
         .flatten();
-    let Some(multiples) = multiples else {
-        return jobs
-            .iter()
-            .map(|(key, scalars)| by_table(&key.point, scalars))
-            .collect();
-    };
-    let mut multiples = multiples.into_iter();
-    jobs.iter()
-        .map(|(_, scalars)| multiples.by_ref().take(scalars.len()).collect())
-        .collect()
+    multiples.unwrap_or_else(|| {
+        let by_table = |(key, scalars): &Job<'_>| by_table(&key.point, scalars);
+        jobs.iter().map(by_table).collect()
+    })
 }
 
 fn one_by_one(scalar: &Scalar, keys: &[&PublicKey]) -> Vec<Seed> {
@@ -137,7 +132,7 @@ impl Table {
 
 /// The digits of a scalar to the base 16, lowest first, each from −8 to 7, but for the last, which
 /// takes what is carried into it: a scalar is below 2^253.
-pub(crate) fn digits(scalar: &Scalar) -> [i8; 64] {
+fn digits(scalar: &Scalar) -> [i8; 64] {
     let mut digits = [0; 64];
     let (pairs, _) = digits.as_chunks_mut::<2>();
     for ([low, high], byte) in pairs.iter_mut().zip(scalar.as_bytes()) {

@@ -110,7 +110,7 @@ impl Path {
     }
 
     /// The points of these pairs of an encoding and a scalar, multiplied and encoded; `None` on a
-    /// path without lanes for it.
+    /// path without lanes for it. Encodings must be canonical.
     pub(crate) fn multiply(self, pairs: &[(&[u8; 32], &Scalar)]) -> Option<Vec<Seed>> {
         match self.0 {
             Kind::Portable => None,
@@ -118,6 +118,20 @@ impl Path {
             Kind::Avx2(token) => Some(token.multiply(pairs)),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(token) => Some(token.multiply(pairs)),
+        }
+    }
+
+    /// The same for each of these pairs of an encoding and scalars.
+    pub(crate) fn multiply_by_each(
+        self,
+        jobs: &[(&[u8; 32], &[&Scalar])],
+    ) -> Option<Vec<Vec<Seed>>> {
+        match self.0 {
+            Kind::Portable => None,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(token) => Some(token.multiply_by_each(jobs)),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(token) => Some(token.multiply_by_each(jobs)),
         }
     }
 }

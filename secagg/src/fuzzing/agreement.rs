@@ -5,8 +5,6 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use curve25519_dalek::scalar::Scalar;
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) use self::real::digits;
 pub(crate) use self::real::{BATCH, Job};
 #[cfg(feature = "internals")]
 pub(crate) use self::real::{by_each_on, with_each_on};

@@ -55,6 +55,12 @@ impl Avx2 {
         // SAFETY: `self` exists only where AVX2 was detected.
         unsafe { lanes::avx2::pairs(pairs) }
     }
+
+    /// The same for each of these pairs of an encoding and scalars.
+    pub(super) fn multiply_by_each(self, jobs: &[(&[u8; 32], &[&Scalar])]) -> Vec<Vec<Seed>> {
+        // SAFETY: `self` exists only where AVX2 was detected.
+        unsafe { lanes::avx2::jobs(jobs) }
+    }
 }
 
 /// That the processor has the parts of AVX-512 which all but the first have.
@@ -81,6 +87,12 @@ impl Avx512 {
     pub(super) fn multiply(self, pairs: &[(&[u8; 32], &Scalar)]) -> Vec<Seed> {
         // SAFETY: `self` exists only where these features were detected.
         unsafe { lanes::avx512::pairs(pairs) }
+    }
+
+    /// The same for each of these pairs of an encoding and scalars.
+    pub(super) fn multiply_by_each(self, jobs: &[(&[u8; 32], &[&Scalar])]) -> Vec<Vec<Seed>> {
+        // SAFETY: `self` exists only where these features were detected.
+        unsafe { lanes::avx512::jobs(jobs) }
     }
 }
 

@@ -9,7 +9,6 @@ pub(super) const ODD: u64 = (1 << 25) - 1;
 
 pub(super) const ZERO: Limbs = [0; 10];
 pub(super) const ONE: Limbs = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-pub(super) const TWO: Limbs = [2, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// 2p and 4p, each limb that many times the limb of p.
 pub(super) const P_2: Limbs = multiple_of_p(2);

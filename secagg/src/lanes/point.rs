@@ -43,17 +43,6 @@ macro_rules! point {
         }
 
         impl Projective {
-            #[inline]
-            #[target_feature(enable = $features)]
-            pub(super) fn identity() -> Self {
-                let one = Element::splat(&ONE);
-                Self {
-                    x: Element::splat(&ZERO),
-                    y: one,
-                    z: one,
-                }
-            }
-
             /// Section 3.3, all four of E to H negated.
             #[inline]
             #[target_feature(enable = $features)]
@@ -77,6 +66,18 @@ macro_rules! point {
         }
 
         impl Completed {
+            #[inline]
+            #[target_feature(enable = $features)]
+            pub(super) fn identity() -> Self {
+                let one = Element::splat(&ONE);
+                Self {
+                    e: Element::splat(&ZERO),
+                    f: one,
+                    g: one,
+                    h: one,
+                }
+            }
+
             #[inline]
             #[target_feature(enable = $features)]
             pub(super) fn projective(&self) -> Projective {

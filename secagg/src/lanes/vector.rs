@@ -8,8 +8,8 @@ pub(super) mod avx2 {
         _mm256_srli_epi64 as shift_right, _mm256_sub_epi64 as subtract,
     };
     use core::arch::x86_64::{
-        _mm256_blendv_epi8, _mm256_cmpeq_epi64, _mm256_extract_epi64, _mm256_set1_epi64x,
-        _mm256_setr_epi64x,
+        _mm256_blendv_epi8, _mm256_cmpeq_epi64, _mm256_extract_epi64, _mm256_permutevar8x32_epi32,
+        _mm256_set1_epi64x, _mm256_setr_epi32, _mm256_setr_epi64x,
     };
 
     pub(in super::super) const LANES: usize = 4;
@@ -42,6 +42,23 @@ pub(super) mod avx2 {
         .map(i64::cast_unsigned)
     }
 
+    /// Eight halves of lanes, of which lanes are filled by [`permute`].
+    pub(in super::super) use core::arch::x86_64::__m256i as Row;
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(in super::super) fn row(halves: [u32; 8]) -> Row {
+        let [a, b, c, d, e, f, g, h] = halves.map(u32::cast_signed);
+        _mm256_setr_epi32(a, b, c, d, e, f, g, h)
+    }
+
+    /// In the lower half of each lane the half of that place; in the upper something.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(in super::super) fn permute(row: Row, places: Vector) -> Vector {
+        _mm256_permutevar8x32_epi32(row, places)
+    }
+
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(in super::super) fn equal(a: Vector, b: Vector) -> Mask {
@@ -57,6 +74,7 @@ pub(super) mod avx2 {
 
 /// Eight lanes of 64 bits.
 pub(super) mod avx512 {
+    pub(in super::super) use super::avx2::{Row, row};
     pub(in super::super) use core::arch::x86_64::{
         __m512i as Vector, __mmask8 as Mask, _mm512_add_epi64 as add, _mm512_and_si512 as and,
         _mm512_cmpeq_epi64_mask as equal, _mm512_mul_epu32 as multiply, _mm512_or_si512 as or,
@@ -64,8 +82,8 @@ pub(super) mod avx512 {
         _mm512_sub_epi64 as subtract,
     };
     use core::arch::x86_64::{
-        _mm256_extract_epi64, _mm512_extracti64x4_epi64, _mm512_mask_blend_epi64,
-        _mm512_set1_epi64, _mm512_setr_epi64,
+        _mm256_extract_epi64, _mm512_castsi256_si512, _mm512_extracti64x4_epi64,
+        _mm512_mask_blend_epi64, _mm512_permutexvar_epi32, _mm512_set1_epi64, _mm512_setr_epi64,
     };
 
     pub(in super::super) const LANES: usize = 8;
@@ -105,5 +123,12 @@ pub(super) mod avx512 {
     #[target_feature(enable = "avx512f")]
     pub(in super::super) fn select(mask: Mask, then: Vector, otherwise: Vector) -> Vector {
         _mm512_mask_blend_epi64(mask, otherwise, then)
+    }
+
+    /// In the lower half of each lane the half of that place; in the upper something.
+    #[inline]
+    #[target_feature(enable = "avx2,avx512f")]
+    pub(in super::super) fn permute(row: Row, places: Vector) -> Vector {
+        _mm512_permutexvar_epi32(places, _mm512_castsi256_si512(row))
     }
 }

@@ -76,7 +76,9 @@ macro_rules! lanes {
                 constants::{
                     D, D_2, EVEN, INVSQRT_A_MINUS_D, Limbs, ODD, ONE, P_2, P_4, SQRT_M1, ZERO,
                 },
-                digits, low, seed, tables_pay,
+                digits,
+                field::each_limb,
+                low, seed, tables_pay,
                 vector::$name::{
                     LANES, Mask, Row, Vector, add, and, equal, from_words, multiply, or, permute,
                     row, select, shift_left, shift_right, splat, subtract, to_words,

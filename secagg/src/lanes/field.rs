@@ -12,6 +12,19 @@
 //! (1 + 19 · (4 + 5/2)) · 2^52 · 1.02 · w_f · w_g < 2^59.02 · w_f · w_g. With w_f · w_g ≤ 28 that
 //! leaves room for the carries in 64 bits.
 
+/// An array with an entry for each limb.
+macro_rules! each_limb {
+    ($i:ident => $value:expr) => {
+        each_limb!($i => $value; 0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+    };
+    ($i:ident => $value:expr; $($limb:literal),*) => {
+        [$({
+            let $i = $limb;
+            $value
+        }),*]
+    };
+}
+
 macro_rules! field {
     ($features:tt) => {
         /// A field element in each lane.
@@ -23,11 +36,7 @@ macro_rules! field {
             #[inline]
             #[target_feature(enable = $features)]
             pub(super) fn splat(limbs: &Limbs) -> Self {
-                let mut element = [splat(0); 10];
-                for i in 0..10 {
-                    element[i] = splat(limbs[i]);
-                }
-                Self(element)
+                Self(each_limb!(i => splat(limbs[i])))
             }
 
             /// The element of each lane from four little-endian words, of which bit 255 is ignored.
@@ -116,22 +125,14 @@ macro_rules! field {
             #[inline]
             #[target_feature(enable = $features)]
             pub(super) fn select(mask: Mask, then: &Self, otherwise: &Self) -> Self {
-                let mut selected = otherwise.0;
-                for i in 0..10 {
-                    selected[i] = select(mask, then.0[i], otherwise.0[i]);
-                }
-                Self(selected)
+                Self(each_limb!(i => select(mask, then.0[i], otherwise.0[i])))
             }
 
             /// Within the sum of both bounds.
             #[inline]
             #[target_feature(enable = $features)]
             pub(super) fn plus(&self, other: &Self) -> Self {
-                let mut sum = self.0;
-                for i in 0..10 {
-                    sum[i] = add(sum[i], other.0[i]);
-                }
-                Self(sum)
+                Self(each_limb!(i => add(self.0[i], other.0[i])))
             }
 
             /// `self` + 2p − `other`, for a tight `other`: 2 more than the bound of `self`.
@@ -151,11 +152,9 @@ macro_rules! field {
             #[inline]
             #[target_feature(enable = $features)]
             fn minus_from(&self, multiple: &Limbs, other: &Self) -> Self {
-                let mut difference = self.0;
-                for i in 0..10 {
-                    difference[i] = subtract(add(difference[i], splat(multiple[i])), other.0[i]);
-                }
-                Self(difference)
+                Self(each_limb!(i => {
+                    subtract(add(self.0[i], splat(multiple[i])), other.0[i])
+                }))
             }
 
             /// Tight, for an element within 63: carries are below 2^6, and 19 times that below 2^18.
@@ -164,18 +163,19 @@ macro_rules! field {
             pub(super) fn carried(&self) -> Self {
                 let (even, odd) = (splat(EVEN), splat(ODD));
                 let h = &self.0;
-                let mut carried = self.0;
-                carried[0] = add(
-                    and(h[0], even),
-                    multiply(shift_right::<25>(h[9]), splat(19)),
-                );
-                for i in (1..10).step_by(2) {
-                    carried[i] = add(and(h[i], odd), shift_right::<26>(h[i - 1]));
-                }
-                for i in (2..10).step_by(2) {
-                    carried[i] = add(and(h[i], even), shift_right::<25>(h[i - 1]));
-                }
-                Self(carried)
+                let over = multiply(shift_right::<25>(h[9]), splat(19));
+                Self([
+                    add(and(h[0], even), over),
+                    add(and(h[1], odd), shift_right::<26>(h[0])),
+                    add(and(h[2], even), shift_right::<25>(h[1])),
+                    add(and(h[3], odd), shift_right::<26>(h[2])),
+                    add(and(h[4], even), shift_right::<25>(h[3])),
+                    add(and(h[5], odd), shift_right::<26>(h[4])),
+                    add(and(h[6], even), shift_right::<25>(h[5])),
+                    add(and(h[7], odd), shift_right::<26>(h[6])),
+                    add(and(h[8], even), shift_right::<25>(h[7])),
+                    add(and(h[9], odd), shift_right::<26>(h[8])),
+                ])
             }
 
             /// The negative, for an element within 3.9. Tight.
@@ -397,4 +397,4 @@ macro_rules! field {
     };
 }
 
-pub(super) use field;
+pub(super) use {each_limb, field};

@@ -155,7 +155,7 @@ macro_rules! multiply {
             #[target_feature(enable = $features)]
             fn select(&self, t: Vector) -> Cached {
                 let (place, negative) = place_and_sign(t);
-                let (first, others) = self.0.split_first().expect("there are eight multiples");
+                let [first, others @ ..] = &*self.0;
                 let mut selected = *first;
                 for (entry, j) in others.iter().zip(1..) {
                     let found = equal(place, splat(j));
@@ -247,18 +247,12 @@ macro_rules! multiply {
         #[target_feature(enable = $features)]
         fn look_up(row: &[[Row; 10]; 4], digits: Vector) -> Cached {
             let (place, negative) = place_and_sign(and(digits, splat(15)));
-            let mut found = [Element::splat(&ZERO); 4];
-            for (found, row) in found.iter_mut().zip(row) {
-                for i in 0..10 {
-                    found.0[i] = permute(row[i], place);
-                }
-            }
-            let [sum, difference, z_2, td_2] = found;
+            let [sum, difference, z_2, td_2] = row;
             Cached {
-                sum,
-                difference,
-                z_2,
-                td_2,
+                sum: Element(each_limb!(i => permute(sum[i], place))),
+                difference: Element(each_limb!(i => permute(difference[i], place))),
+                z_2: Element(each_limb!(i => permute(z_2[i], place))),
+                td_2: Element(each_limb!(i => permute(td_2[i], place))),
             }
             .negated_where(negative)
         }
@@ -272,33 +266,39 @@ macro_rules! multiply {
             #[inline]
             #[target_feature(enable = $features)]
             fn packed(&self) -> [[Vector; 5]; 4] {
-                let mut packed = [[splat(0); 5]; 4];
-                for (packed, element) in packed.iter_mut().zip(self.coordinates()) {
-                    for i in 0..5 {
-                        packed[i] = or(element.0[i], shift_left::<32>(element.0[i + 5]));
-                    }
-                }
-                packed
+                let Self { sum, difference, z_2, td_2 } = self;
+                [sum.packed(), difference.packed(), z_2.packed(), td_2.packed()]
             }
 
             /// What was packed: in the upper bits of the lower limbs something is left.
             #[inline]
             #[target_feature(enable = $features)]
             fn unpacked(packed: &[[Vector; 5]; 4]) -> Self {
-                let mut elements = [Element::splat(&ZERO); 4];
-                for (element, packed) in elements.iter_mut().zip(packed) {
-                    for i in 0..5 {
-                        element.0[i] = packed[i];
-                        element.0[i + 5] = shift_right::<32>(packed[i]);
-                    }
-                }
-                let [sum, difference, z_2, td_2] = elements;
+                let [sum, difference, z_2, td_2] = packed;
                 Self {
-                    sum,
-                    difference,
-                    z_2,
-                    td_2,
+                    sum: Element::unpacked(sum),
+                    difference: Element::unpacked(difference),
+                    z_2: Element::unpacked(z_2),
+                    td_2: Element::unpacked(td_2),
                 }
+            }
+        }
+
+        impl Element {
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn packed(&self) -> [Vector; 5] {
+                let [a, b, c, d, e, f, g, h, i, j] = self.0;
+                let pair = |low, high| or(low, shift_left::<32>(high));
+                [pair(a, f), pair(b, g), pair(c, h), pair(d, i), pair(e, j)]
+            }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn unpacked(packed: &[Vector; 5]) -> Self {
+                let [a, b, c, d, e] = *packed;
+                let high = |pair| shift_right::<32>(pair);
+                Self([a, b, c, d, e, high(a), high(b), high(c), high(d), high(e)])
             }
         }
 

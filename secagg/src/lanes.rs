@@ -24,11 +24,11 @@ const AT_ONCE: usize = 16;
 
 /// Whether tables for as many points as there are lanes at most, with so many scalars each, are
 /// faster than none. Measured, on both widths: where five is what a register full of multiples by a
-/// table takes, one without takes 18, and making the tables 32.
+/// table takes, one without takes 18, and making the tables 40.
 fn tables_pay(counts: impl Iterator<Item = usize> + Clone, lanes: usize) -> bool {
     let without = counts.clone().sum::<usize>().div_ceil(lanes);
     let with: usize = counts.map(|count| count.div_ceil(lanes)).sum();
-    18 * without > 5 * with + 32
+    18 * without > 5 * with + 40
 }
 
 /// The words of m + 2^255, where 2m + 1 is half the scalar.

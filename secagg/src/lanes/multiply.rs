@@ -171,7 +171,7 @@ macro_rules! multiply {
 
         #[target_feature(enable = $features)]
         fn odd_multiples(point: &Extended) -> [Cached; 8] {
-            let twice = point.affine.doubled().extended().cached();
+            let twice = point.doubled().extended().cached();
             let mut multiples = [point.cached(); 8];
             let mut multiple = *point;
             for entry in &mut multiples[1..] {
@@ -206,7 +206,7 @@ macro_rules! multiply {
                         }
                     }
                 }
-                let mut next = base.affine.doubled();
+                let mut next = base.doubled();
                 for _ in 1..8 {
                     next = next.projective().doubled();
                 }

@@ -9,16 +9,18 @@ macro_rules! point {
         /// Coordinates are tight.
         #[derive(Clone, Copy)]
         pub(super) struct Projective {
-            pub(super) x: Element,
-            pub(super) y: Element,
-            pub(super) z: Element,
+            x: Element,
+            y: Element,
+            z: Element,
         }
 
         /// Coordinates are tight.
         #[derive(Clone, Copy)]
         pub(super) struct Extended {
-            pub(super) affine: Projective,
-            pub(super) t: Element,
+            x: Element,
+            y: Element,
+            z: Element,
+            t: Element,
         }
 
         /// A point before its last products: X = EF, Y = GH, Z = FG, T = EH. E is within 5, F and G
@@ -43,25 +45,10 @@ macro_rules! point {
         }
 
         impl Projective {
-            /// Section 3.3, all four of E to H negated.
             #[inline]
             #[target_feature(enable = $features)]
             pub(super) fn doubled(&self) -> Completed {
-                let xx = self.x.squared();
-                let yy = self.y.squared();
-                let zz = self.z.squared();
-                let h = yy.plus(&xx);
-                let g = yy.minus(&xx);
-                let e = self.x.plus(&self.y).squared().minus_wide(&h);
-                let f = zz.plus(&zz).minus_wide(&g).carried();
-                Completed { e, f, g, h }
-            }
-
-            /// For a projective point whose T is at hand.
-            #[inline]
-            #[target_feature(enable = $features)]
-            pub(super) fn with(self, t: Element) -> Extended {
-                Extended { affine: self, t }
+                Completed::twice(&self.x, &self.y, &self.z)
             }
         }
 
@@ -78,6 +65,20 @@ macro_rules! point {
                 }
             }
 
+            /// Section 3.3, all four of E to H negated.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn twice(x: &Element, y: &Element, z: &Element) -> Self {
+                let xx = x.squared();
+                let yy = y.squared();
+                let zz = z.squared();
+                let h = yy.plus(&xx);
+                let g = yy.minus(&xx);
+                let e = x.plus(y).squared().minus_wide(&h);
+                let f = zz.plus(&zz).minus_wide(&g).carried();
+                Self { e, f, g, h }
+            }
+
             #[inline]
             #[target_feature(enable = $features)]
             pub(super) fn projective(&self) -> Projective {
@@ -91,7 +92,12 @@ macro_rules! point {
             #[inline]
             #[target_feature(enable = $features)]
             pub(super) fn extended(&self) -> Extended {
-                self.projective().with(self.e.times(&self.h))
+                Extended {
+                    x: self.e.times(&self.f),
+                    y: self.g.times(&self.h),
+                    z: self.g.times(&self.f),
+                    t: self.e.times(&self.h),
+                }
             }
         }
 
@@ -113,18 +119,29 @@ macro_rules! point {
                 let y_denominator = root.times(&x_denominator).times(&v);
                 let x = s.plus(&s).times(&x_denominator).absolute();
                 let y = u1.times(&y_denominator);
-                Projective { x, y, z: one }.with(x.times(&y))
+                Self {
+                    x,
+                    y,
+                    z: one,
+                    t: x.times(&y),
+                }
+            }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            pub(super) fn doubled(&self) -> Completed {
+                Completed::twice(&self.x, &self.y, &self.z)
             }
 
             #[inline]
             #[target_feature(enable = $features)]
             pub(super) fn cached(&self) -> Cached {
-                let Projective { x, y, z } = &self.affine;
+                let Self { x, y, z, t } = self;
                 Cached {
                     sum: y.plus(x),
                     difference: y.minus(x),
                     z_2: z.plus(z),
-                    td_2: self.t.times(&Element::splat(&D_2)),
+                    td_2: t.times(&Element::splat(&D_2)),
                 }
             }
 
@@ -132,10 +149,10 @@ macro_rules! point {
             #[inline]
             #[target_feature(enable = $features)]
             pub(super) fn plus(&self, other: &Cached) -> Completed {
-                let Projective { x, y, z } = &self.affine;
+                let Self { x, y, z, t } = self;
                 let a = y.minus(x).times(&other.difference);
                 let b = y.plus(x).times(&other.sum);
-                let c = self.t.times(&other.td_2);
+                let c = t.times(&other.td_2);
                 let d = z.times(&other.z_2);
                 Completed {
                     e: b.minus(&a),
@@ -177,11 +194,11 @@ macro_rules! point {
             #[inline]
             #[target_feature(enable = $features)]
             pub(super) fn new(point: &Extended) -> Self {
-                let Projective { x, y, z } = &point.affine;
+                let Extended { x, y, z, t } = point;
                 let xx = x.squared();
                 let yy = y.squared();
                 let zz = z.squared();
-                let dtt = point.t.squared().times(&Element::splat(&D));
+                let dtt = t.squared().times(&Element::splat(&D));
                 let e = y.plus(y).times(x);
                 let f = zz.plus(&dtt);
                 let g = yy.plus(&xx);

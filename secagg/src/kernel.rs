@@ -16,6 +16,8 @@ use chacha20::{
 use curve25519_dalek::scalar::Scalar;
 use zeroize::Zeroize;
 
+#[cfg(all(test, target_arch = "x86_64"))]
+use crate::lanes;
 use crate::secret::{Key, Seed};
 
 /// Bytes of a block of keystream.
@@ -132,6 +134,23 @@ impl Path {
             Kind::Avx2(token) => Some(token.multiply_by_each(jobs)),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(token) => Some(token.multiply_by_each(jobs)),
+        }
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+impl Path {
+    /// In each lane an operation on field elements.
+    pub(crate) fn apply(
+        self,
+        operation: lanes::Operation,
+        f: &[lanes::Limbs],
+        g: &[lanes::Limbs],
+    ) -> Vec<lanes::Applied> {
+        match self.0 {
+            Kind::Portable => Vec::new(),
+            Kind::Avx2(token) => token.apply(operation, f, g),
+            Kind::Avx512(token) => token.apply(operation, f, g),
         }
     }
 }

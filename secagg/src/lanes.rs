@@ -2,7 +2,7 @@
 //!
 //! The source is the same for all widths: macros over the vector type, whose functions are compiled
 //! for the features that they name. Nothing here branches or indexes on scalars, or on points that
-//! are shared. [`Agreeing`](crate::kernel::Path) dispatches; `agreement.rs` has the plain reference.
+//! are shared. `kernel.rs` dispatches; `agreement.rs` has the plain reference.
 #![allow(
     clippy::indexing_slicing,
     reason = "arrays of constant size, with positions below it"
@@ -12,11 +12,18 @@ mod constants;
 mod field;
 mod multiply;
 mod point;
+#[cfg(test)]
+mod tests;
 mod vector;
 
 use curve25519_dalek::scalar::Scalar;
 use zeroize::{Zeroize, Zeroizing};
 
+#[cfg(test)]
+pub(crate) use self::{
+    constants::Limbs,
+    tests::{Applied, Operation},
+};
 use crate::secret::Seed;
 
 /// Registers full of points that share an inversion: more would gain little.
@@ -71,6 +78,8 @@ macro_rules! lanes {
             use curve25519_dalek::scalar::Scalar;
             use zeroize::{Zeroize, Zeroizing};
 
+            #[cfg(test)]
+            use super::tests::{Applied, Operation};
             use super::{
                 AT_ONCE,
                 constants::{
@@ -89,6 +98,8 @@ macro_rules! lanes {
             super::field::field!($features);
             super::point::point!($features);
             super::multiply::multiply!($features);
+            #[cfg(test)]
+            super::tests::tests!($features);
         }
     };
 }

@@ -25,6 +25,8 @@ use alloc::vec::Vec;
 use curve25519_dalek::scalar::Scalar;
 
 use super::{BATCH, Block, Work};
+#[cfg(test)]
+use crate::lanes::{Applied, Limbs, Operation};
 use crate::{lanes, secret::Seed};
 
 cpufeatures::new!(has_avx2, "avx2");
@@ -61,6 +63,12 @@ impl Avx2 {
         // SAFETY: `self` exists only where AVX2 was detected.
         unsafe { lanes::avx2::jobs(jobs) }
     }
+
+    #[cfg(test)]
+    pub(super) fn apply(self, operation: Operation, f: &[Limbs], g: &[Limbs]) -> Vec<Applied> {
+        // SAFETY: `self` exists only where AVX2 was detected.
+        unsafe { lanes::avx2::apply(operation, f, g) }
+    }
 }
 
 /// That the processor has the parts of AVX-512 which all but the first have.
@@ -93,6 +101,12 @@ impl Avx512 {
     pub(super) fn multiply_by_each(self, jobs: &[(&[u8; 32], &[&Scalar])]) -> Vec<Vec<Seed>> {
         // SAFETY: `self` exists only where these features were detected.
         unsafe { lanes::avx512::jobs(jobs) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn apply(self, operation: Operation, f: &[Limbs], g: &[Limbs]) -> Vec<Applied> {
+        // SAFETY: `self` exists only where these features were detected.
+        unsafe { lanes::avx512::apply(operation, f, g) }
     }
 }
 

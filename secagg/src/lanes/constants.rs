@@ -1,7 +1,7 @@
 //! Constants of the field and the curve (RFC 9496, section 4.1), as limbs.
 
 /// A field element as limbs of alternately 26 and 25 bits, lowest first.
-pub(super) type Limbs = [u64; 10];
+pub(crate) type Limbs = [u64; 10];
 
 /// The bits of the limbs.
 pub(super) const EVEN: u64 = (1 << 26) - 1;

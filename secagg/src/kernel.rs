@@ -1,4 +1,4 @@
-//! The keystream's inner loop, on whatever vector unit the processor has.
+//! The keystream's inner loop, on whatever vector unit the processor has, and the way to `lanes.rs`.
 //!
 //! A path computes `ChaCha20` blocks (RFC 8439) and runs the additions of `words.rs` with the same
 //! instructions. All paths give the same bytes: [`Path::PORTABLE`], which the `chacha20` crate

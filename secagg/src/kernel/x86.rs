@@ -1,4 +1,5 @@
-//! `ChaCha20` on AVX2 and AVX-512: register i holds word i of eight or sixteen blocks.
+//! `ChaCha20` on AVX2 and AVX-512: register i holds word i of eight or sixteen blocks; and the calls
+//! of what `lanes.rs` has for them.
 #![allow(
     unsafe_code,
     reason = "vector stores, and calls of what only some processors can run"

@@ -62,7 +62,7 @@ macro_rules! field {
             /// The little-endian words of the canonical encoding. `self` must be tight.
             #[inline]
             #[target_feature(enable = $features)]
-            pub(super) fn to_words(&self) -> [Vector; 4] {
+            pub(super) fn words(&self) -> [Vector; 4] {
                 let [a, b, c, d, e, f, g, h, i, j] = self.canonical().0;
                 [
                     or(or(a, shift_left::<26>(b)), shift_left::<51>(c)),

@@ -16,7 +16,8 @@ macro_rules! multiply {
                 for pairs in batch.chunks(LANES) {
                     let point = decompress(pairs.iter().map(|(point, _)| *point));
                     let digits = recode(pairs.iter().map(|(_, scalar)| *scalar));
-                    halves.push(Halved::new(&multiple(&point, digits)));
+                    let multiple = Zeroizing::new(multiple(&point, digits));
+                    halves.push(Halved::new(&multiple));
                 }
                 let encodings = compress(&halves);
                 let lanes = encodings.iter().zip(batch.chunks(LANES));
@@ -67,7 +68,8 @@ macro_rules! multiply {
                 let mut halves = Zeroizing::new(Vec::with_capacity(AT_ONCE));
                 for (job, scalars) in groups {
                     let digits = recode(scalars.iter().copied());
-                    halves.push(Halved::new(&shared_multiple(&tables[*job], digits)));
+                    let multiple = Zeroizing::new(shared_multiple(&tables[*job], digits));
+                    halves.push(Halved::new(&multiple));
                 }
                 let encodings = compress(&halves);
                 for (words, (job, scalars)) in encodings.iter().zip(groups) {
@@ -306,20 +308,20 @@ macro_rules! multiply {
         /// (P. Montgomery).
         #[target_feature(enable = $features)]
         fn compress(halves: &[Halved]) -> Zeroizing<Vec<[Vector; 4]>> {
-            let mut product = Element::splat(&ONE);
+            let mut product = Zeroizing::new(Element::splat(&ONE));
             let mut before = Zeroizing::new(Vec::with_capacity(halves.len()));
             for half in halves {
-                before.push(product);
-                product = product.times(&half.denominator().0);
+                before.push(*product);
+                *product = product.times(&half.denominator().0);
             }
-            let mut inverse = product.inverted();
+            let mut inverse = Zeroizing::new(product.inverted());
             let mut encodings = Zeroizing::new(vec![[splat(0); 4]; halves.len()]);
             let places = encodings.iter_mut().zip(halves.iter().zip(&*before));
             for (words, (half, before)) in places.rev() {
                 let (denominator, zero) = half.denominator();
                 let own = inverse.times(before);
-                let own = Element::select(zero, &Element::splat(&ZERO), &own);
-                inverse = inverse.times(&denominator);
+                let own = Zeroizing::new(Element::select(zero, &Element::splat(&ZERO), &own));
+                *inverse = inverse.times(&denominator);
                 *words = half.compressed(&own);
             }
             encodings
@@ -337,6 +339,15 @@ macro_rules! multiply {
             fn zeroize(&mut self) {
                 let Self { e, f, g, h, eg, fh } = self;
                 for element in [e, f, g, h, eg, fh] {
+                    element.zeroize();
+                }
+            }
+        }
+
+        impl Zeroize for Extended {
+            fn zeroize(&mut self) {
+                let Self { x, y, z, t } = self;
+                for element in [x, y, z, t] {
                     element.zeroize();
                 }
             }

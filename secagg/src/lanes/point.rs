@@ -242,7 +242,7 @@ macro_rules! point {
                 let flip = h.times(&e).times(&z_inverse).is_negative();
                 let g = Element::select(flip, &g.negated(), &g);
                 let s = h.minus_wide(&g).times(&magic.times(&g.times(&t_inverse)));
-                s.absolute().to_words()
+                s.absolute().words()
             }
         }
     };

@@ -48,7 +48,7 @@ macro_rules! tests {
                 Operation::InverseRoot => f.inverse_root(),
             };
             let limbs = result.0.map(|limb| to_words(limb));
-            let words = result.carried().to_words().map(|word| to_words(word));
+            let words = result.carried().words().map(|word| to_words(word));
             let lane = |lane: usize| (limbs.map(|limb| limb[lane]), words.map(|word| word[lane]));
             (0..LANES).map(lane).collect()
         }

@@ -18,7 +18,7 @@ use harness::{Report, argument, median, openssl_rate};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use secagg::{
     Context, GraphKind, Layout, Parameters, Segment, Session, ThreatModel, Vector,
-    internals::bench::{self, Agreeing, Combination, Dealt},
+    internals::bench::{self, Agreeing, Agreements, Combination, Dealt},
 };
 
 const ELEMENTS: u32 = 100_000;
@@ -156,4 +156,27 @@ fn agreements(report: &mut Report, wanted: &impl Fn(&str) -> bool) {
     let [single, batched] = [1, 64].map(|at_once| median(|| agreeing.agree(at_once)) * 1e6 / 64.0);
     report.add("agreement/single", single, "µs", None);
     report.add("agreement/batch", batched, "µs", Some(single));
+    let agreements = Agreements::new(&session(20), 64);
+    let measure = |work: &dyn Fn() -> usize| {
+        let count = work() as f64;
+        let seconds = median(|| {
+            black_box(work());
+        });
+        seconds * 1e6 / count
+    };
+    for (path, processor) in bench::paths() {
+        let path = if path == "portable" { "dalek" } else { path };
+        let mut add = |name: &str, work: &dyn Fn() -> usize| {
+            let name = format!("agreement/{name}/{path}");
+            report.add(&name, measure(work), "µs", Some(single));
+        };
+        for count in [1, 2, 8, 64] {
+            let work = || processor.agree_with_each(&agreements, count);
+            add(&format!("with-each/{count}"), &work);
+        }
+        for (keys, scalars) in [(1, 1), (1, 26), (8, 1), (8, 4), (8, 26), (8, 64)] {
+            let work = || processor.agree_by_each(&agreements, keys, scalars);
+            add(&format!("by-each/{keys}x{scalars}"), &work);
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! Diffie-Hellman in ristretto255, many at a time.
 //!
-//! Compressing many points takes one inversion for all, and a point that is multiplied by many
-//! scalars gets a table. Time does not depend on scalars or points.
+//! Where the processor has the vector units an agreement runs in each lane of them: see `lanes.rs`.
+//! The plain code here is for all others, and the reference: compressing many points takes one
+//! inversion for all, and a point that is multiplied by many scalars gets a table. Time does not
+//! depend on scalars or points.
 
 use alloc::{boxed::Box, vec::Vec};
 
@@ -9,32 +11,67 @@ use curve25519_dalek::{ristretto::RistrettoPoint, scalar::Scalar, traits::Identi
 use subtle::{ConditionallyNegatable, ConditionallySelectable, ConstantTimeEq};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::secret::Seed;
+use crate::{kernel::Path, primitives::PublicKey, secret::Seed};
 
 /// Agreements that share an inversion: more would gain little.
 pub(crate) const BATCH: usize = 64;
 
+/// Keys whose tables are made at once: as many as there are lanes at most.
+pub(crate) const TABLES: usize = 8;
+
 /// With this many scalars a table pays.
 const TABLE_FROM: usize = 4;
 
+/// Fewer than this would leave most lanes idle, and take longer than one by one.
+const LANES_FROM: usize = 4;
+
+/// A public key, and the scalars that agree with it.
+pub(crate) type Job<'a> = (&'a PublicKey, Vec<&'a Scalar>);
+
 /// The points that one scalar shares with each of these, compressed.
-pub(crate) fn with_each<'a>(
-    scalar: &Scalar,
-    points: impl Iterator<Item = &'a RistrettoPoint>,
-) -> Vec<Seed> {
+pub(crate) fn with_each(scalar: &Scalar, keys: &[&PublicKey]) -> Vec<Seed> {
+    with_each_on(Path::best(), scalar, keys)
+}
+
+/// For each job the points that each of its scalars shares with its key, compressed.
+pub(crate) fn by_each(jobs: &[Job<'_>]) -> Vec<Vec<Seed>> {
+    by_each_on(Path::best(), jobs)
+}
+
+pub(crate) fn with_each_on(path: Path, scalar: &Scalar, keys: &[&PublicKey]) -> Vec<Seed> {
+    let pairs: Vec<(&[u8; 32], &Scalar)> =
+        keys.iter().map(|key| (key.as_bytes(), scalar)).collect();
+    let multiples = (keys.len() >= LANES_FROM)
+        .then(|| path.multiply(&pairs))
+        .flatten();
+    multiples.unwrap_or_else(|| one_by_one(scalar, keys))
+}
+
+pub(crate) fn by_each_on(path: Path, jobs: &[Job<'_>]) -> Vec<Vec<Seed>> {
+    let encoded: Vec<(&[u8; 32], &[&Scalar])> = jobs
+        .iter()
+        .map(|(key, scalars)| (key.as_bytes(), scalars.as_slice()))
+        .collect();
+    let count: usize = encoded.iter().map(|(_, scalars)| scalars.len()).sum();
+    let multiples = (count >= LANES_FROM)
+        .then(|| path.multiply_by_each(&encoded))
+        .flatten();
+    multiples.unwrap_or_else(|| {
+        let by_table = |(key, scalars): &Job<'_>| by_table(&key.point, scalars);
+        jobs.iter().map(by_table).collect()
+    })
+}
+
+fn one_by_one(scalar: &Scalar, keys: &[&PublicKey]) -> Vec<Seed> {
     let mut half = scalar.div_by_2();
-    let multiples = points.map(|point| point * half).collect();
+    let multiples = keys.iter().map(|key| key.point * half).collect();
     half.zeroize();
     double_and_compress(multiples)
 }
 
-/// The points that each of these scalars shares with one point, compressed.
-pub(crate) fn by_each<'a>(
-    point: &RistrettoPoint,
-    scalars: impl ExactSizeIterator<Item = &'a Scalar>,
-) -> Vec<Seed> {
+fn by_table(point: &RistrettoPoint, scalars: &[&Scalar]) -> Vec<Seed> {
     let table = (scalars.len() >= TABLE_FROM).then(|| Table::new(point));
-    let multiples = scalars.map(|scalar| {
+    let multiples = scalars.iter().map(|scalar| {
         let mut half = scalar.div_by_2();
         let multiple = match &table {
             Some(table) => table.multiply(&half),
@@ -129,34 +166,72 @@ mod tests {
 
     use super::*;
 
+    fn paths() -> impl Iterator<Item = Path> {
+        let paths = [Some(Path::PORTABLE), Path::avx2(), Path::avx512()];
+        paths.into_iter().flatten()
+    }
+
+    fn key(point: RistrettoPoint) -> PublicKey {
+        PublicKey::from_bytes(compressed(point)).unwrap()
+    }
+
     fn compressed(point: RistrettoPoint) -> [u8; 32] {
         point.compress().to_bytes()
     }
 
-    fn scalars() -> impl Strategy<Value = Vec<Scalar>> {
-        let scalar = any::<[u8; 32]>().prop_map(Scalar::from_bytes_mod_order);
-        proptest::collection::vec(scalar, 0..9)
+    /// Any, and those whose digits are the most unusual: small ones, their negatives, and what lies
+    /// about a power of two.
+    fn scalar() -> impl Strategy<Value = Scalar> {
+        let uniform = any::<[u8; 32]>().prop_map(Scalar::from_bytes_mod_order);
+        let small = (0..300_u32, any::<bool>()).prop_map(|(small, negative)| {
+            let small = Scalar::from(small);
+            if negative { -small } else { small }
+        });
+        let power = (0..252_u32, -9..=9_i8).prop_map(|(bit, distance)| {
+            let power = (0..bit).fold(Scalar::ONE, |power, _| power + power);
+            let magnitude = Scalar::from(distance.unsigned_abs());
+            power + if distance < 0 { -magnitude } else { magnitude }
+        });
+        prop_oneof![uniform, small, power]
+    }
+
+    fn point() -> impl Strategy<Value = PublicKey> {
+        any::<[u8; 64]>().prop_map(|uniform| key(RistrettoPoint::from_uniform_bytes(&uniform)))
     }
 
     proptest! {
         #[test]
-        fn one_with_each_is_the_multiples_one_by_one(own: [u8; 32], others in scalars()) {
-            let own = Scalar::from_bytes_mod_order(own);
-            let points: Vec<RistrettoPoint> = others.iter().map(RistrettoPoint::mul_base).collect();
-            let shared = with_each(&own, points.iter());
-            prop_assert_eq!(shared.len(), points.len());
-            for (shared, point) in shared.iter().zip(points) {
-                prop_assert_eq!(*shared.as_bytes(), compressed(point * own));
+        fn one_with_each_is_the_multiples_one_by_one(
+            own in scalar(), keys in proptest::collection::vec(point(), 0..20),
+        ) {
+            let references: Vec<&PublicKey> = keys.iter().collect();
+            for path in paths() {
+                let shared = with_each_on(path, &own, &references);
+                prop_assert_eq!(shared.len(), keys.len());
+                for (shared, key) in shared.iter().zip(&keys) {
+                    prop_assert_eq!(*shared.as_bytes(), compressed(key.point * own), "{:?}", path);
+                }
             }
         }
 
         #[test]
-        fn one_by_each_is_the_multiples_one_by_one(own: [u8; 32], others in scalars()) {
-            let point = RistrettoPoint::mul_base(&Scalar::from_bytes_mod_order(own));
-            let shared = by_each(&point, others.iter());
-            prop_assert_eq!(shared.len(), others.len());
-            for (shared, scalar) in shared.iter().zip(others) {
-                prop_assert_eq!(*shared.as_bytes(), compressed(point * scalar));
+        fn each_job_is_the_multiples_one_by_one(
+            jobs in proptest::collection::vec(
+                (point(), proptest::collection::vec(scalar(), 0..12)), 0..10,
+            ),
+        ) {
+            let references: Vec<Job<'_>> =
+                jobs.iter().map(|(key, scalars)| (key, scalars.iter().collect())).collect();
+            for path in paths() {
+                let shared = by_each_on(path, &references);
+                prop_assert_eq!(shared.len(), jobs.len());
+                for (shared, (key, scalars)) in shared.iter().zip(&jobs) {
+                    prop_assert_eq!(shared.len(), scalars.len());
+                    for (shared, scalar) in shared.iter().zip(scalars) {
+                        let expected = compressed(key.point * scalar);
+                        prop_assert_eq!(*shared.as_bytes(), expected, "{:?}", path);
+                    }
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The keystream's inner loop, on whatever vector unit the processor has.
+//! The keystream's inner loop, on whatever vector unit the processor has, and the way to `lanes.rs`.
 //!
 //! A path computes `ChaCha20` blocks (RFC 8439) and runs the additions of `words.rs` with the same
 //! instructions. All paths give the same bytes: [`Path::PORTABLE`], which the `chacha20` crate
@@ -7,13 +7,18 @@
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use alloc::vec::Vec;
+
 use chacha20::{
     ChaCha20, KeyIvInit,
     cipher::{StreamCipher, StreamCipherSeek},
 };
+use curve25519_dalek::scalar::Scalar;
 use zeroize::Zeroize;
 
-use crate::secret::Key;
+#[cfg(all(test, target_arch = "x86_64"))]
+use crate::lanes;
+use crate::secret::{Key, Seed};
 
 /// Bytes of a block of keystream.
 pub(crate) const BLOCK_LEN: usize = 64;
@@ -103,6 +108,49 @@ impl Path {
             Kind::Avx2(token) => token.run(work),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(token) => token.run(work),
+        }
+    }
+
+    /// The points of these pairs of an encoding and a scalar, multiplied and encoded; `None` on a
+    /// path without lanes for it. Encodings must be canonical.
+    pub(crate) fn multiply(self, pairs: &[(&[u8; 32], &Scalar)]) -> Option<Vec<Seed>> {
+        match self.0 {
+            Kind::Portable => None,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(token) => Some(token.multiply(pairs)),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(token) => Some(token.multiply(pairs)),
+        }
+    }
+
+    /// The same for each of these pairs of an encoding and scalars.
+    pub(crate) fn multiply_by_each(
+        self,
+        jobs: &[(&[u8; 32], &[&Scalar])],
+    ) -> Option<Vec<Vec<Seed>>> {
+        match self.0 {
+            Kind::Portable => None,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(token) => Some(token.multiply_by_each(jobs)),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(token) => Some(token.multiply_by_each(jobs)),
+        }
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+impl Path {
+    /// In each lane an operation on field elements.
+    pub(crate) fn apply(
+        self,
+        operation: lanes::Operation,
+        f: &[lanes::Limbs],
+        g: &[lanes::Limbs],
+    ) -> Vec<lanes::Applied> {
+        match self.0 {
+            Kind::Portable => Vec::new(),
+            Kind::Avx2(token) => token.apply(operation, f, g),
+            Kind::Avx512(token) => token.apply(operation, f, g),
         }
     }
 }

@@ -178,6 +178,8 @@ mod identity;
 mod kernel;
 #[cfg(test)]
 mod known_answers;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod mask;
 mod message;
 mod parallel;

@@ -159,7 +159,8 @@ impl KeyPair {
 
     /// The points shared with each of these keys, compressed.
     fn agree(&self, peers: &[End<'_>]) -> Vec<Seed> {
-        agreement::with_each(&self.scalar, peers.iter().map(|peer| &peer.key.point))
+        let keys: Vec<&PublicKey> = peers.iter().map(|peer| peer.key).collect();
+        agreement::with_each(&self.scalar, &keys)
     }
 
     /// The keys of the masks between this client and each of its peers.
@@ -206,18 +207,26 @@ impl KeyPair {
     }
 }
 
-/// The keys of the masks between one client and each of these, whose pairs are known.
-pub(crate) fn pairwise_masks_with(
-    round: &RoundId,
-    peer: &End<'_>,
-    owners: &[(ClientId, &KeyPair)],
-) -> Vec<Key> {
+/// A client, and those it has masks with whose pairs are known.
+pub(crate) type Opened<'a> = (End<'a>, Vec<(ClientId, &'a KeyPair)>);
+
+/// For each of these clients the keys of its masks.
+pub(crate) fn pairwise_masks_with(round: &RoundId, clients: &[Opened<'_>]) -> Vec<Vec<Key>> {
     let derivation = Derivation::bound_to(round.as_bytes());
-    let scalars = owners.iter().map(|(_, pair)| &*pair.scalar);
-    let shared = agreement::by_each(&peer.key.point, scalars);
-    let ends = owners.iter().zip(&shared);
-    ends.map(|((id, pair), shared)| pairwise_mask(&derivation, &pair.end(*id), peer, shared))
-        .collect()
+    let jobs: Vec<agreement::Job<'_>> = clients
+        .iter()
+        .map(|(peer, owners)| {
+            let scalars = owners.iter().map(|(_, pair)| &*pair.scalar);
+            (peer.key, scalars.collect())
+        })
+        .collect();
+    let shared = agreement::by_each(&jobs);
+    let keys = clients.iter().zip(&shared).map(|((peer, owners), shared)| {
+        let ends = owners.iter().zip(shared);
+        ends.map(|((id, pair), shared)| pairwise_mask(&derivation, &pair.end(*id), peer, shared))
+            .collect()
+    });
+    keys.collect()
 }
 
 /// The key of the mask between two clients. Both ends derive the same one: ids and keys stand in

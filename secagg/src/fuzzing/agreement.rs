@@ -1,14 +1,16 @@
 //! Agreements, for fuzz targets alone: remembered, see `group.rs` beside this file.
 
 use alloc::vec::Vec;
-use core::iter;
 use std::{cell::RefCell, collections::BTreeMap};
 
-use curve25519_dalek::{ristretto::RistrettoPoint, scalar::Scalar};
+use curve25519_dalek::scalar::Scalar;
 
-pub(crate) use self::real::BATCH;
+pub(crate) use self::real::{BATCH, Job};
+#[cfg(feature = "internals")]
+pub(crate) use self::real::{by_each_on, with_each_on};
 use crate::{
     group::{Memory, remember},
+    primitives::PublicKey,
     secret::Seed,
 };
 
@@ -20,24 +22,19 @@ std::thread_local! {
     static SHARED: Memory<([u8; 32], [u8; 32]), [u8; 32]> = const { RefCell::new(BTreeMap::new()) };
 }
 
-pub(crate) fn with_each<'a>(
-    scalar: &Scalar,
-    points: impl Iterator<Item = &'a RistrettoPoint>,
-) -> Vec<Seed> {
-    points.map(|point| shared(scalar, point)).collect()
+pub(crate) fn with_each(scalar: &Scalar, keys: &[&PublicKey]) -> Vec<Seed> {
+    keys.iter().map(|key| shared(scalar, key)).collect()
 }
 
-pub(crate) fn by_each<'a>(
-    point: &RistrettoPoint,
-    scalars: impl ExactSizeIterator<Item = &'a Scalar>,
-) -> Vec<Seed> {
-    scalars.map(|scalar| shared(scalar, point)).collect()
+pub(crate) fn by_each(jobs: &[Job<'_>]) -> Vec<Vec<Seed>> {
+    let one = |(key, scalars): &Job<'_>| scalars.iter().map(|s| shared(s, key)).collect();
+    jobs.iter().map(one).collect()
 }
 
-fn shared(scalar: &Scalar, point: &RistrettoPoint) -> Seed {
-    let key = (scalar.to_bytes(), point.compress().to_bytes());
-    let one = || first(&real::with_each(scalar, iter::once(point)));
-    Seed::from_bytes(remember(&SHARED, key, one))
+fn shared(scalar: &Scalar, key: &PublicKey) -> Seed {
+    let one = || first(&real::with_each(scalar, &[key]));
+    let both = (scalar.to_bytes(), *key.as_bytes());
+    Seed::from_bytes(remember(&SHARED, both, one))
 }
 
 fn first(seeds: &[Seed]) -> [u8; 32] {

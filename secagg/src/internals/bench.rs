@@ -3,13 +3,15 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 
+use curve25519_dalek::scalar::Scalar;
 use rand_core::CryptoRng;
 
 use crate::{
+    agreement::{self, Job},
     id::ClientId,
     kernel::{BATCH, BLOCK_LEN, Path},
     mask::{self, Mask},
-    primitives::{End, KeyPair},
+    primitives::{End, KeyPair, PublicKey},
     secret::{Key, Seed, Share},
     session::Session,
     shamir::{self, Coefficients},
@@ -53,6 +55,24 @@ impl Masking {
         };
         let masks: Vec<Mask> = (0..count).map(mask).collect();
         mask::apply_by(self.0, &masks, vector);
+    }
+
+    /// One scalar with so many keys.
+    #[must_use]
+    pub fn agree_with_each(self, agreements: &Agreements, count: usize) -> usize {
+        let keys: Vec<&PublicKey> = agreements.keys.iter().take(count).collect();
+        let shared = agreement::with_each_on(self.0, &agreements.own, &keys);
+        core::hint::black_box(shared).len()
+    }
+
+    /// Each of so many keys with so many scalars.
+    #[must_use]
+    pub fn agree_by_each(self, agreements: &Agreements, keys: usize, scalars: usize) -> usize {
+        let scalars: Vec<&Scalar> = agreements.scalars.iter().take(scalars).collect();
+        let keys = agreements.keys.iter().take(keys);
+        let jobs: Vec<Job<'_>> = keys.map(|key| (key, scalars.clone())).collect();
+        let shared = agreement::by_each_on(self.0, &jobs);
+        core::hint::black_box(shared).iter().map(Vec::len).sum()
     }
 }
 
@@ -112,6 +132,34 @@ impl Combination {
             skipped: skipped.into(),
             coefficients: Coefficients::new(&coordinates).expect("coordinates are distinct"),
         }
+    }
+}
+
+/// Scalars and keys that agree, without what is derived from it.
+pub struct Agreements {
+    own: Scalar,
+    keys: Vec<PublicKey>,
+    scalars: Vec<Scalar>,
+}
+
+impl Agreements {
+    /// With so many others.
+    #[must_use]
+    pub fn new(session: &Session, others: u8) -> Self {
+        let pair = |byte| KeyPair::mask(&Seed::from_bytes([byte; 32]), session.id(), Agreeing::ID);
+        Self {
+            own: Scalar::from_bytes_mod_order([0x5a; 32]),
+            keys: (0..others).map(|byte| *pair(byte).public()).collect(),
+            scalars: (0..others)
+                .map(|byte| Scalar::from_bytes_mod_order([byte | 1; 32]))
+                .collect(),
+        }
+    }
+}
+
+impl fmt::Debug for Agreements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agreements").finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,5 @@
-//! `ChaCha20` on AVX2 and AVX-512: register i holds word i of eight or sixteen blocks.
+//! `ChaCha20` on AVX2 and AVX-512: register i holds word i of eight or sixteen blocks; and the calls
+//! of what `lanes.rs` has for them.
 #![allow(
     unsafe_code,
     reason = "vector stores, and calls of what only some processors can run"
@@ -20,7 +21,14 @@ use core::arch::x86_64::{
 
 use core::hint::black_box;
 
+use alloc::vec::Vec;
+
+use curve25519_dalek::scalar::Scalar;
+
 use super::{BATCH, Block, Work};
+#[cfg(test)]
+use crate::lanes::{Applied, Limbs, Operation};
+use crate::{lanes, secret::Seed};
 
 cpufeatures::new!(has_avx2, "avx2");
 cpufeatures::new!(has_avx512, "avx2", "avx512f", "avx512bw", "avx512vl");
@@ -44,6 +52,24 @@ impl Avx2 {
         // SAFETY: `self` exists only where AVX2 was detected.
         unsafe { run_avx2(work) }
     }
+
+    /// The points of these pairs of an encoding and a scalar, multiplied and encoded.
+    pub(super) fn multiply(self, pairs: &[(&[u8; 32], &Scalar)]) -> Vec<Seed> {
+        // SAFETY: `self` exists only where AVX2 was detected.
+        unsafe { lanes::avx2::pairs(pairs) }
+    }
+
+    /// The same for each of these pairs of an encoding and scalars.
+    pub(super) fn multiply_by_each(self, jobs: &[(&[u8; 32], &[&Scalar])]) -> Vec<Vec<Seed>> {
+        // SAFETY: `self` exists only where AVX2 was detected.
+        unsafe { lanes::avx2::jobs(jobs) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn apply(self, operation: Operation, f: &[Limbs], g: &[Limbs]) -> Vec<Applied> {
+        // SAFETY: `self` exists only where AVX2 was detected.
+        unsafe { lanes::avx2::apply(operation, f, g) }
+    }
 }
 
 /// That the processor has the parts of AVX-512 which all but the first have.
@@ -64,6 +90,24 @@ impl Avx512 {
     pub(super) fn run(self, work: impl Work) {
         // SAFETY: `self` exists only where these features were detected.
         unsafe { run_avx512(work) }
+    }
+
+    /// The points of these pairs of an encoding and a scalar, multiplied and encoded.
+    pub(super) fn multiply(self, pairs: &[(&[u8; 32], &Scalar)]) -> Vec<Seed> {
+        // SAFETY: `self` exists only where these features were detected.
+        unsafe { lanes::avx512::pairs(pairs) }
+    }
+
+    /// The same for each of these pairs of an encoding and scalars.
+    pub(super) fn multiply_by_each(self, jobs: &[(&[u8; 32], &[&Scalar])]) -> Vec<Vec<Seed>> {
+        // SAFETY: `self` exists only where these features were detected.
+        unsafe { lanes::avx512::jobs(jobs) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn apply(self, operation: Operation, f: &[Limbs], g: &[Limbs]) -> Vec<Applied> {
+        // SAFETY: `self` exists only where these features were detected.
+        unsafe { lanes::avx512::apply(operation, f, g) }
     }
 }
 

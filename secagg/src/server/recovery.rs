@@ -11,13 +11,13 @@ use alloc::{
 
 use super::{Abort, CollectUnmask, Common, Outcome, Phase, WrongShare};
 use crate::{
+    agreement,
     decoding::{self, Corrected},
     graph,
-    id::ClientId,
     mask::{self, Mask},
     message::{Advert, Revealed},
     parallel,
-    primitives::{self, KeyPair},
+    primitives::{self, KeyPair, Opened as OpenedPairs},
     secret::{Seed, Share},
     set::Set,
     shamir::Coefficients,
@@ -68,10 +68,12 @@ pub(super) fn recover(round: CollectUnmask) -> Result<Outcome, Abort> {
     }
     // By survivor: its key is multiplied by the scalars of all its lost neighbours.
     let at_once = (MASKS / common.graph.degree()).max(SURVIVORS);
+    let at_once = at_once.next_multiple_of(agreement::TABLES);
     let remaining: Vec<usize> = survivors.iter().collect();
     for survivors in remaining.chunks(at_once) {
-        let masks = parallel::map(survivors, |rank| recovery.pairwise_masks(*rank, &lost));
-        let masks: Vec<Mask> = masks.into_iter().flatten().collect();
+        let masks = parallel::map_chunks(survivors, agreement::TABLES, |survivors| {
+            recovery.pairwise_masks(survivors, &lost)
+        });
         mask::apply(&masks, &mut sum);
     }
     sum.reduce();
@@ -243,23 +245,27 @@ impl Recovery<'_> {
         (*pair.public() == advert.mask_key).then_some(Secret::Pair(pair))
     }
 
-    /// What takes the masks between this survivor and its lost neighbours off.
-    fn pairwise_masks(&self, survivor: usize, lost: &BTreeMap<usize, KeyPair>) -> Vec<Mask> {
+    /// What takes the masks between these survivors and their lost neighbours off.
+    fn pairwise_masks(&self, survivors: &[usize], lost: &BTreeMap<usize, KeyPair>) -> Vec<Mask> {
         let common = self.common;
-        let neighbours = common.graph.neighbours(survivor);
-        let owners: Vec<(ClientId, &KeyPair)> = neighbours
-            .filter_map(|rank| Some((common.id(rank), lost.get(&rank)?)))
-            .collect();
-        let Some(advert) = common.roster.adverts.get(survivor) else {
-            return Vec::new();
-        };
-        let end = advert.mask_end();
-        let keys = primitives::pairwise_masks_with(&common.round, &end, &owners);
-        let signs = owners
+        let opened = survivors.iter().filter_map(|survivor| {
+            let neighbours = common.graph.neighbours(*survivor);
+            let owners = neighbours.filter_map(|rank| Some((common.id(rank), lost.get(&rank)?)));
+            let advert = common.roster.adverts.get(*survivor)?;
+            Some((advert.mask_end(), owners.collect()))
+        });
+        let opened: Vec<OpenedPairs<'_>> = opened.collect();
+        let keys = primitives::pairwise_masks_with(&common.round, &opened);
+        let masks = opened
             .iter()
-            .map(|(id, _)| mask::opposite(mask::sign(advert.id, *id)));
-        let masks = keys.into_iter().zip(signs);
-        masks.map(|(key, sign)| Mask { key, sign }).collect()
+            .zip(keys)
+            .flat_map(|((survivor, owners), keys)| {
+                keys.into_iter().zip(owners).map(|(key, (id, _))| Mask {
+                    key,
+                    sign: mask::opposite(mask::sign(survivor.id, *id)),
+                })
+            });
+        masks.collect()
     }
 }
 

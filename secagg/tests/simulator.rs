@@ -295,7 +295,11 @@ fn run(
         &messages,
         |s, c| s.drop_client(c),
     );
-    server.close()
+    // Whoever waits until the tally has what it needs does not wait in vain, and no longer than that.
+    let tally = server.tally();
+    let outcome = server.close();
+    assert_eq!(outcome.is_ok(), tally.have >= tally.needed, "{tally:?}");
+    outcome
 }
 
 /// What must come out, from the scripts alone.

@@ -16,7 +16,11 @@ pub(crate) struct Arguments {
     #[arg(long)]
     units: bool,
     /// Passed on to cargo-mutants: `--file secagg/src/server/**`, `--shard 3/20`, `--iterate`.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGUMENT"
+    )]
     rest: Vec<String>,
 }
 
@@ -122,7 +126,9 @@ fn clone_head(tree: &Path) -> Result<()> {
         git(tree, &["init", "--quiet"])?;
     }
     let root = workspace::root();
-    let root = root.to_str().context("the path of the checkout is not UTF-8")?;
+    let root = root
+        .to_str()
+        .context("the path of the checkout is not UTF-8")?;
     git(tree, &["fetch", "--quiet", root, "HEAD"])?;
     git(tree, &["reset", "--quiet", "--hard", "FETCH_HEAD"])
 }
@@ -131,8 +137,8 @@ fn clone_head(tree: &Path) -> Result<()> {
 /// mutant, and not ten.
 fn merge_tests(tree: &Path) -> Result<()> {
     let edit = |path: &Path, change: &dyn Fn(String) -> String| -> Result<()> {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         fs::write(path, change(text)).with_context(|| format!("cannot write {}", path.display()))
     };
     edit(&tree.join("secagg/src/lib.rs"), &|text| {
@@ -150,7 +156,9 @@ fn merge_tests(tree: &Path) -> Result<()> {
         .with_context(|| format!("cannot read {}", attacks.display()))?
         .collect::<Result<Vec<_>, _>>()?;
     for file in files {
-        edit(&file.path(), &|text| text.replace("crate::", "crate::a5_attacks::"))?;
+        edit(&file.path(), &|text| {
+            text.replace("crate::", "crate::a5_attacks::")
+        })?;
     }
     Ok(())
 }

@@ -9,12 +9,17 @@ use anyhow::{Context, Result, ensure};
 use crate::process::{self, cargo};
 use crate::workspace;
 
+mod checks;
+
 /// Arguments of `cargo xtask mutants`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Leave out the tests of whole rounds and attacks: enough for most of the arithmetic.
     #[arg(long)]
     units: bool,
+    /// Instead, take out the numbered checks of `secagg/mutants/checks.json`, one at a time.
+    #[arg(long)]
+    checks: bool,
     /// Passed on to cargo-mutants: `--file secagg/src/server/**`, `--shard 3/20`, `--iterate`.
     #[arg(
         trailing_var_arg = true,
@@ -41,11 +46,43 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     clone_head(&tree)?;
     merge_tests(&tree)?;
 
-    let mut mutants = cargo();
+    let prepared = || {
+        let mut command = cargo();
+        command
+            .current_dir(&tree)
+            .env("CARGO_TARGET_DIR", folder.join("target"))
+            .env("PROPTEST_CASES", "16");
+        command
+    };
+    let skipped = SLOW.into_iter().chain(
+        ROUNDS
+            .iter()
+            .map(|(module, _)| *module)
+            .filter(|_| arguments.units),
+    );
+    let of_harness: Vec<&str> = ["-Z", "unstable-options", "--fail-fast"]
+        .into_iter()
+        .chain(skipped.flat_map(|test| ["--skip", test]))
+        .collect();
+    if arguments.checks {
+        let noticed = checks::run(&tree, || {
+            let mut test = prepared();
+            test.args(["test", "--package", "secagg"])
+                .args(BUILD)
+                .arg(format!("--config={RUNNER}"))
+                .arg("--")
+                .args(&of_harness);
+            test
+        })?;
+        return Ok(if noticed {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
+    }
+
+    let mut mutants = prepared();
     mutants
-        .current_dir(&tree)
-        .env("CARGO_TARGET_DIR", folder.join("target"))
-        .env("PROPTEST_CASES", "16")
         .args(["mutants", "--package", "secagg", "--in-place"])
         // A mutant may take long because the machine is busy: RUNNER limits processor time.
         .args(["--baseline", "skip", "--timeout", "3600"])
@@ -58,12 +95,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         mutants.arg(format!("--cargo-arg={argument}"));
     }
     mutants.arg(format!("--cargo-arg=--config={RUNNER}"));
-    mutants.args(&arguments.rest);
-    mutants.args(["--", "--", "-Z", "unstable-options", "--fail-fast"]);
-    let rounds = ROUNDS.iter().map(|(module, _)| *module);
-    for test in SLOW.into_iter().chain(rounds.filter(|_| arguments.units)) {
-        mutants.args(["--skip", test]);
-    }
+    mutants
+        .args(&arguments.rest)
+        .args(["--", "--"])
+        .args(&of_harness);
     Ok(process::exit_code(process::status(&mut mutants)?))
 }
 

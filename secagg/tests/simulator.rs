@@ -100,12 +100,12 @@ impl Script {
 }
 
 /// Delivers the messages of one phase in the scripted order, with duplicates and late ones, and
-/// checks every rejection.
+/// checks every rejection. So many messages are needed, as the tally says.
 fn deliver<S: Receive>(
     server: &mut S,
     session: &Session,
     scripts: &[Script],
-    phase: Phase,
+    (phase, needed): (Phase, usize),
     messages: &BTreeMap<usize, Vec<u8>>,
     drop_client: impl Fn(&mut S, ClientId),
 ) {
@@ -115,7 +115,12 @@ fn deliver<S: Receive>(
         missing.clear();
     }
     let tally = server.progress();
-    assert_eq!((tally.have, tally.missing), (0, missing), "before {phase}");
+    let expected = (0, missing, needed);
+    assert_eq!(
+        (tally.have, tally.missing, tally.needed),
+        expected,
+        "before {phase}"
+    );
     let mut order: Vec<usize> = messages.keys().copied().collect();
     order.sort_by_key(|client| {
         (
@@ -191,12 +196,13 @@ fn run(
             messages.insert(client, advert);
         }
     }
+    let needed = threshold as usize + 1;
     let mut server = common::open(session);
     deliver(
         &mut server,
         session,
         scripts,
-        Phase::AdvertiseKeys,
+        (Phase::AdvertiseKeys, 3),
         &messages,
         CollectAdverts::drop_client,
     );
@@ -219,7 +225,7 @@ fn run(
         &mut server,
         session,
         scripts,
-        Phase::ShareKeys,
+        (Phase::ShareKeys, needed),
         &messages,
         |s, c| s.drop_client(c),
     );
@@ -239,7 +245,7 @@ fn run(
         &mut server,
         session,
         scripts,
-        Phase::MaskedInput,
+        (Phase::MaskedInput, needed),
         &messages,
         |s, c| s.drop_client(c),
     );
@@ -260,7 +266,7 @@ fn run(
                     messages.insert(client, check);
                 }
             }
-            let phase = Phase::ConsistencyCheck;
+            let phase = (Phase::ConsistencyCheck, needed);
             deliver(&mut server, session, scripts, phase, &messages, |s, c| {
                 s.drop_client(c);
             });
@@ -285,11 +291,15 @@ fn run(
         &mut server,
         session,
         scripts,
-        Phase::Unmask,
+        (Phase::Unmask, needed),
         &messages,
         |s, c| s.drop_client(c),
     );
-    server.close()
+    // Whoever waits until the tally has what it needs does not wait in vain, and no longer than that.
+    let tally = server.tally();
+    let outcome = server.close();
+    assert_eq!(outcome.is_ok(), tally.have >= tally.needed, "{tally:?}");
+    outcome
 }
 
 /// What must come out, from the scripts alone.

@@ -87,7 +87,11 @@ fn run(session: &Session, degree: u32, threshold: u32, last: &[u8]) -> Result<Ou
             server.take(session, client, &shares).unwrap();
         }
     }
-    server.close()
+    // Whoever waits until the tally has what it needs does not wait in vain, and no longer than that.
+    let tally = server.tally();
+    let outcome = server.close();
+    assert_eq!(outcome.is_ok(), tally.have >= tally.needed, "{tally:?}");
+    outcome
 }
 
 fn check(model: ThreatModel, degree: u32, threshold: u32, last: &[u8], salt: u8) -> bool {

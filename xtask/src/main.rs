@@ -16,6 +16,7 @@ mod demo;
 mod fuzz;
 mod libtorch;
 mod model;
+mod mutants;
 mod process;
 mod test;
 mod vectors;
@@ -45,6 +46,9 @@ enum Command {
     Coverage(coverage::Arguments),
     /// Run the fuzz targets for a while, with sanitizers; needs cargo-fuzz.
     Fuzz(fuzz::Arguments),
+    /// Change `secagg` in every small way, and show which changes no test notices; takes hours, and
+    /// needs cargo-mutants.
+    Mutants(mutants::Arguments),
     /// Write the test vectors in specs/vectors again, with the reference implementation in Python.
     Vectors,
     /// Explore the formal model in specs/model with SPIN.
@@ -73,6 +77,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Vectors => vectors::run(),
         Command::Model(arguments) => model::run(&arguments),
         Command::Check => check::run(),

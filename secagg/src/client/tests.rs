@@ -147,3 +147,25 @@ fn a_late_vector_without_its_pairwise_masks_is_still_masked() {
     vector.reduce();
     assert_eq!(elements(&vector), elements(&input));
 }
+
+/// A decoded delivery has a box for each sharer. One that has fewer is no delivery either: the
+/// last neighbours would count as such whose boxes do not open.
+#[test]
+fn a_delivery_has_a_box_for_each_sharer() {
+    let session = session();
+    let mut rng = ChaCha20Rng::from_seed([9; 32]);
+    let (state, _) = start(&session, 0)
+        .receive(roster(&session), &mut rng)
+        .unwrap();
+    let neighbours = state.peers.len();
+    let delivery = Delivery {
+        sharers: crate::set::Set::from_positions(neighbours, 0..neighbours),
+        boxes: alloc::vec![[0; BOX_LEN]; neighbours - 1],
+    };
+    let expected = ClientError::WrongSize {
+        what: "list of boxes",
+        expected: neighbours,
+        found: neighbours - 1,
+    };
+    assert_eq!(state.receive(delivery).unwrap_err(), expected);
+}

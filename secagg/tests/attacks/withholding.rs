@@ -184,6 +184,35 @@ fn signers_without_neighbours_that_signed_are_too_few() {
     assert_eq!(server.close().unwrap_err(), expected);
 }
 
+/// A client with fewer than t neighbours that signed is not asked, although it signed itself: it gets
+/// no signatures, which it would have to refuse. The others end the round with its input in the sum.
+#[test]
+fn a_signer_whose_neighbours_did_not_sign_is_not_asked() {
+    let world = World::sparse(ThreatModel::Malicious);
+    let session = &world.session;
+    let (AfterMasked::Check(mut server), mut states) = world.uploaded(&world.clients, |_, _| ())
+    else {
+        panic!("the server is not trusted here");
+    };
+    let survivors = server.survivors().encode(session);
+    let silent = &world.neighbours(0)[..4];
+    for client in world
+        .clients
+        .iter()
+        .filter(|client| !silent.contains(client))
+    {
+        let state = states.remove(client).unwrap();
+        let (_, check) = common::sign(session, state, &survivors).unwrap();
+        server.take(session, *client, &check).unwrap();
+    }
+    let server = server.close().unwrap();
+    assert!(!server.clients().contains(&id(0)));
+    assert!(server.signatures_for(id(0)).is_none());
+    for client in server.clients() {
+        assert!(server.signatures_for(client).is_some());
+    }
+}
+
 /// An honest server whose clients lost too many neighbours does not leave them with masks that
 /// nobody can take off: they are out of U2 (V-34).
 #[test]

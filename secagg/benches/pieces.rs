@@ -1,6 +1,7 @@
 //! What the pieces of the protocol cost on one thread, beside what limits them: the keystream beside
 //! OpenSSL's, where that is installed, a mask beside the keystream that it takes at OpenSSL's
-//! rate, shares beside those of `blahaj`, agreements in batches beside single ones.
+//! rate, shares beside those of `blahaj`, agreements in batches beside single ones, and on each path
+//! beside a single one of `curve25519-dalek`.
 //!
 //! `--only TEXT` measures what has the text in its name, `--json FILE` writes the figures.
 
@@ -164,19 +165,28 @@ fn agreements(report: &mut Report, wanted: &impl Fn(&str) -> bool) {
         });
         seconds * 1e6 / count
     };
-    for (path, processor) in bench::paths() {
+    let paths = bench::paths();
+    let limit = paths
+        .last()
+        .map(|(_, plain)| measure(&|| plain.agree_with_each(&agreements, 1)));
+    for (path, processor) in paths {
         let path = if path == "portable" { "dalek" } else { path };
         let mut add = |name: &str, work: &dyn Fn() -> usize| {
-            let name = format!("agreement/{name}/{path}");
-            report.add(&name, measure(work), "µs", Some(single));
+            report.add(
+                &format!("agreement/{name}/{path}"),
+                measure(work),
+                "µs",
+                limit,
+            );
         };
-        for count in [1, 2, 8, 64] {
+        for (name, count) in [("with-each", 64), ("with-each-of-8", 8)] {
             let work = || processor.agree_with_each(&agreements, count);
-            add(&format!("with-each/{count}"), &work);
+            add(name, &work);
         }
-        for (keys, scalars) in [(1, 1), (1, 26), (8, 1), (8, 4), (8, 26), (8, 64)] {
+        let settings = [("by-each", 8, 26), ("one-by-each", 1, 26), ("by-few", 8, 4)];
+        for (name, keys, scalars) in settings {
             let work = || processor.agree_by_each(&agreements, keys, scalars);
-            add(&format!("by-each/{keys}x{scalars}"), &work);
+            add(name, &work);
         }
     }
 }

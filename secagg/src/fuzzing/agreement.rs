@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use curve25519_dalek::scalar::Scalar;
 
-pub(crate) use self::real::{BATCH, Job};
+pub(crate) use self::real::{BATCH, Job, TABLES};
 #[cfg(feature = "internals")]
 pub(crate) use self::real::{by_each_on, with_each_on};
 use crate::{

@@ -77,7 +77,10 @@ impl Live {
         let first = self.inputs * 31;
         self.inputs += 1;
         let segment = &self.session.layout().segments()[0];
-        let values = (0..u64::from(segment.len())).map(|i| (first + i) % 500);
+        // As large as the sum of so many clients allows.
+        let cohort = u64::from(*self.session.parameters().cohort().end());
+        let modulus = (u64::MAX >> (64 - segment.bits())) / cohort + 1;
+        let values = (0..u64::from(segment.len())).map(|i| (first + i) % modulus);
         let input = Vector::builder(&self.session).segment(segment.name(), values);
         let input = input.unwrap().build().unwrap();
         self.expected.add(&input).unwrap();

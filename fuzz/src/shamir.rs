@@ -1,7 +1,10 @@
 //! Shamir's shares with errors: what is wrong is found or refused, and never believed.
 
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
-use secagg::fuzzing::{correct, reconstruct, split};
+use secagg::{
+    fuzzing::correct,
+    internals::{reconstruction, split},
+};
 
 use crate::choices::Choices;
 
@@ -78,6 +81,11 @@ pub fn run(bytes: &[u8]) {
         assert_eq!(found, other);
     }
     anything(&mut choices, &shares);
+}
+
+/// Combines shares that are taken to be right; `None` for coordinates that are no set of holders.
+fn reconstruct(coordinates: &[u16], shares: &[[u8; 32]]) -> Option<[u8; 32]> {
+    Some(reconstruction(coordinates)?(shares))
 }
 
 /// What is no set of shares, too.

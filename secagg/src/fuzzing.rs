@@ -2,8 +2,6 @@
 
 use alloc::vec::Vec;
 
-use rand_core::CryptoRng;
-
 use crate::{
     codec::to_u32,
     decoding::{self, Corrected},
@@ -11,7 +9,6 @@ use crate::{
     message::{ConsistencyCheck, Roster, Survivors},
     secret::{Seed, Share},
     session::{RoundId, Session},
-    shamir::{self, Coefficients},
 };
 
 /// The signature of a client that was shown this roster on this set of survivors.
@@ -30,28 +27,6 @@ pub fn sign_survivors(
         roster.threshold(),
     );
     ConsistencyCheck::sign(key, &round, &survivors.set).signature
-}
-
-/// Splits a seed into shares; the i-th belongs to the coordinate i + 1.
-pub fn split(
-    seed: &[u8; 32],
-    threshold: u32,
-    holders: u32,
-    rng: &mut dyn CryptoRng,
-) -> Vec<[u8; 32]> {
-    let shares = shamir::split(&Seed::from_bytes(*seed), threshold, holders, rng);
-    shares.iter().map(|share| *share.as_bytes()).collect()
-}
-
-/// Combines shares that are taken to be right; `None` for coordinates that are no set of holders.
-#[must_use]
-pub fn reconstruct(coordinates: &[u16], shares: &[[u8; 32]]) -> Option<[u8; 32]> {
-    let shares: Vec<Share> = shares
-        .iter()
-        .map(|bytes| Share::from_bytes(*bytes))
-        .collect();
-    let coefficients = Coefficients::new(coordinates)?;
-    Some(*coefficients.reconstruct(&shares).as_bytes())
 }
 
 /// Corrects shares: the seed, if it is the one committed to, and the places of the wrong ones.

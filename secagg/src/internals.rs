@@ -23,7 +23,8 @@ use crate::{
 const OWN: ClientId = ClientId::from_bytes([1; ClientId::LEN]);
 const PEER: ClientId = ClientId::from_bytes([2; ClientId::LEN]);
 
-/// `threshold` and `holders` as in the protocol: from 1 to 65,535.
+/// Splits a seed into shares; the i-th belongs to the coordinate i + 1. `threshold` and `holders` as in
+/// the protocol: from 1 to 65,535.
 pub fn split(
     seed: &[u8; 32],
     threshold: u32,

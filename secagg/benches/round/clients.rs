@@ -54,7 +54,6 @@ const FEDERATION: Federation = Federation([1; 32]);
 impl Live {
     pub(crate) fn new(setting: &Setting, session: &Session) -> Self {
         let signed = setting.model == ThreatModel::Malicious;
-        let authority = SigningIdentity::from_seed(&[9; 32]);
         Self {
             session: session.clone(),
             policy: Policy {
@@ -63,8 +62,8 @@ impl Live {
                 security_bits: 40,
                 ..Policy::default()
             },
-            trust: trust(&authority),
-            authority,
+            trust: trust(),
+            authority: authority(),
             rng: ChaCha20Rng::from_seed([4; 32]),
             states: BTreeMap::new(),
             inputs: 0,
@@ -88,10 +87,15 @@ impl Live {
     }
 }
 
+/// Who signs the credentials.
+fn authority() -> SigningIdentity {
+    SigningIdentity::from_seed(&[9; 32])
+}
+
 /// What everybody believes about signatures.
-pub(super) fn trust(authority: &SigningIdentity) -> Arc<dyn Trust> {
+pub(super) fn trust() -> Arc<dyn Trust> {
     Arc::new(TrustedAuthority {
-        key: authority.public(),
+        key: authority().public(),
         federation: FEDERATION,
         now: 1,
     })

@@ -7,7 +7,7 @@ use std::{env, fs, path::Path, process::Command};
 
 use secagg::{
     Advert, ClientId, ConsistencyCheck, Context, GraphKind, Layout, MaskedInput, Parameters,
-    Segment, Session, ShareKeys, SigningIdentity, ThreatModel, UnmaskShares, Vector,
+    Segment, Session, ShareKeys, ThreatModel, UnmaskShares, Vector,
     server::{AfterMasked, CollectAdverts},
 };
 
@@ -220,9 +220,8 @@ struct Served {
 
 /// The server's part.
 fn serve(setting: &Setting, session: &Session, clients: &mut impl Clients) -> Served {
-    let authority = SigningIdentity::from_seed(&[9; 32]);
     let signed = setting.model == ThreatModel::Malicious;
-    let trust = signed.then(|| clients::trust(&authority));
+    let trust = signed.then(clients::trust);
     let mut spent = Phases::default();
     let (mut up, mut down) = (0, 0);
 

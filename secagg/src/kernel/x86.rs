@@ -33,83 +33,69 @@ use crate::{lanes, secret::Seed};
 cpufeatures::new!(has_avx2, "avx2");
 cpufeatures::new!(has_avx512, "avx2", "avx512f", "avx512bw", "avx512vl");
 
-/// That the processor has AVX2.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Avx2(());
+/// A token that exists only where the features were detected, and what may be called with it.
+macro_rules! token {
+    (
+        $(#[$what:meta])* $token:ident, $detected:ident, $lanes:ident, $expand:ident, $run:ident,
+        $blocks:expr
+    ) => {
+        $(#[$what])*
+        #[derive(Clone, Copy, Debug)]
+        pub(super) struct $token(());
 
-impl Avx2 {
-    pub(super) fn detect() -> Option<Self> {
-        has_avx2::get().then_some(Self(()))
-    }
+        impl $token {
+            pub(super) fn detect() -> Option<Self> {
+                $detected::get().then_some(Self(()))
+            }
 
-    /// Writes consecutive blocks from this state on.
-    pub(super) fn expand(self, state: &[u32; 16], blocks: &mut [[Block; BATCH / 2]]) {
-        // SAFETY: `self` exists only where AVX2 was detected.
-        unsafe { expand_avx2(state, blocks) }
-    }
+            /// Writes consecutive blocks from this state on.
+            pub(super) fn expand(self, state: &[u32; 16], blocks: &mut [[Block; $blocks]]) {
+                // SAFETY: `self` exists only where the features were detected.
+                unsafe { $expand(state, blocks) }
+            }
 
-    pub(super) fn run(self, work: impl Work) {
-        // SAFETY: `self` exists only where AVX2 was detected.
-        unsafe { run_avx2(work) }
-    }
+            pub(super) fn run(self, work: impl Work) {
+                // SAFETY: `self` exists only where the features were detected.
+                unsafe { $run(work) }
+            }
 
-    /// The points of these pairs of an encoding and a scalar, multiplied and encoded.
-    pub(super) fn multiply(self, pairs: &[(&[u8; 32], &Scalar)]) -> Vec<Seed> {
-        // SAFETY: `self` exists only where AVX2 was detected.
-        unsafe { lanes::avx2::pairs(pairs) }
-    }
+            /// The points of these pairs of an encoding and a scalar, multiplied and encoded.
+            pub(super) fn multiply(self, pairs: &[(&[u8; 32], &Scalar)]) -> Vec<Seed> {
+                // SAFETY: `self` exists only where the features were detected.
+                unsafe { lanes::$lanes::pairs(pairs) }
+            }
 
-    /// The same for each of these pairs of an encoding and scalars.
-    pub(super) fn multiply_by_each(self, jobs: &[(&[u8; 32], &[&Scalar])]) -> Vec<Vec<Seed>> {
-        // SAFETY: `self` exists only where AVX2 was detected.
-        unsafe { lanes::avx2::jobs(jobs) }
-    }
+            /// The same for each of these pairs of an encoding and scalars.
+            pub(super) fn multiply_by_each(
+                self,
+                jobs: &[(&[u8; 32], &[&Scalar])],
+            ) -> Vec<Vec<Seed>> {
+                // SAFETY: `self` exists only where the features were detected.
+                unsafe { lanes::$lanes::jobs(jobs) }
+            }
 
-    #[cfg(test)]
-    pub(super) fn apply(self, operation: Operation, f: &[Limbs], g: &[Limbs]) -> Vec<Applied> {
-        // SAFETY: `self` exists only where AVX2 was detected.
-        unsafe { lanes::avx2::apply(operation, f, g) }
-    }
+            #[cfg(test)]
+            pub(super) fn apply(
+                self,
+                operation: Operation,
+                f: &[Limbs],
+                g: &[Limbs],
+            ) -> Vec<Applied> {
+                // SAFETY: `self` exists only where the features were detected.
+                unsafe { lanes::$lanes::apply(operation, f, g) }
+            }
+        }
+    };
 }
 
-/// That the processor has the parts of AVX-512 which all but the first have.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Avx512(());
-
-impl Avx512 {
-    pub(super) fn detect() -> Option<Self> {
-        has_avx512::get().then_some(Self(()))
-    }
-
-    /// Writes consecutive blocks from this state on.
-    pub(super) fn expand(self, state: &[u32; 16], blocks: &mut [[Block; BATCH]]) {
-        // SAFETY: `self` exists only where these features were detected.
-        unsafe { expand_avx512(state, blocks) }
-    }
-
-    pub(super) fn run(self, work: impl Work) {
-        // SAFETY: `self` exists only where these features were detected.
-        unsafe { run_avx512(work) }
-    }
-
-    /// The points of these pairs of an encoding and a scalar, multiplied and encoded.
-    pub(super) fn multiply(self, pairs: &[(&[u8; 32], &Scalar)]) -> Vec<Seed> {
-        // SAFETY: `self` exists only where these features were detected.
-        unsafe { lanes::avx512::pairs(pairs) }
-    }
-
-    /// The same for each of these pairs of an encoding and scalars.
-    pub(super) fn multiply_by_each(self, jobs: &[(&[u8; 32], &[&Scalar])]) -> Vec<Vec<Seed>> {
-        // SAFETY: `self` exists only where these features were detected.
-        unsafe { lanes::avx512::jobs(jobs) }
-    }
-
-    #[cfg(test)]
-    pub(super) fn apply(self, operation: Operation, f: &[Limbs], g: &[Limbs]) -> Vec<Applied> {
-        // SAFETY: `self` exists only where these features were detected.
-        unsafe { lanes::avx512::apply(operation, f, g) }
-    }
-}
+token!(
+    /// That the processor has AVX2.
+    Avx2, has_avx2, avx2, expand_avx2, run_avx2, BATCH / 2
+);
+token!(
+    /// That the processor has the parts of AVX-512 which all but the first have.
+    Avx512, has_avx512, avx512, expand_avx512, run_avx512, BATCH
+);
 
 #[target_feature(enable = "avx2")]
 fn run_avx2(work: impl Work) {

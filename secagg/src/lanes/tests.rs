@@ -237,31 +237,10 @@ proptest! {
 fn encodings_are_canonical() {
     let (even, odd) = ((1 << 26) - 1, (1 << 25) - 1);
     for distance in 0..64 {
-        let below = [
-            even - distance,
-            odd,
-            even,
-            odd,
-            even,
-            odd,
-            even,
-            odd,
-            even,
-            odd,
-        ];
+        let from = |limb| [limb, odd, even, odd, even, odd, even, odd, even, odd];
+        let below = from(even - distance);
         // Limb 0 is carried through all others.
-        let above = [
-            even + 1 + distance,
-            odd,
-            even,
-            odd,
-            even,
-            odd,
-            even,
-            odd,
-            even,
-            odd,
-        ];
+        let above = from(even + 1 + distance);
         let small = [distance, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let all = [below, above, small, below].repeat(2);
         check(Operation::Plus, &all, &[[0; 10]; 8], |f, _| *f).unwrap();

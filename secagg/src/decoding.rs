@@ -362,5 +362,10 @@ mod tests {
         ] {
             assert_eq!(wrong(&coordinates, threshold), None);
         }
+        // Nor where the shares are those of a polynomial whatever the threshold and the coordinates.
+        let zero = Share::from_bytes([0; 32]);
+        assert_eq!(wrong_shares(&[1, 2], &[&zero; 2], 1), Some(vec![]));
+        assert_eq!(wrong_shares(&[1, 2], &[&zero; 2], 0), None);
+        assert_eq!(wrong_shares(&[1, 2], &[&zero; 3], 1), None);
     }
 }

@@ -228,6 +228,11 @@ mod tests {
         assert!(all(GraphKind::Complete, 6).eq([5]));
         assert!(all(GraphKind::Sparse, 6).eq([2, 4, 5]));
         assert!(all(GraphKind::Sparse, 7).eq([2, 4, 6]));
+        // One coordinate of 16 bits for each neighbour.
+        assert!(has_degree(GraphKind::Complete, 65_536, 65_535));
+        assert!(!has_degree(GraphKind::Complete, 65_537, 65_536));
+        assert!(has_degree(GraphKind::Sparse, 70_000, 65_534));
+        assert!(!has_degree(GraphKind::Sparse, 70_000, 65_536));
     }
 
     /// Every index of every step is equally likely: χ² over the places of one rank.

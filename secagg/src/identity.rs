@@ -423,6 +423,32 @@ mod tests {
     }
 
     #[test]
+    fn requests_are_signed_by_one_key_for_one_content() {
+        let (authority, key, _) = issued();
+        let signature = key.sign_request(&[b"name", b"key"]);
+        let public = key.public();
+        assert!(public.verifies_request(&[b"name", b"key"], &signature));
+        assert!(!public.verifies_request(&[b"name", b"kez"], &signature));
+        assert!(
+            !authority
+                .public()
+                .verifies_request(&[b"name", b"key"], &signature)
+        );
+        // It is not a signature on anything else.
+        let parts: [&[u8]; 2] = [b"name", b"key"];
+        assert!(!public.verifies(label::ADVERT_SIGNATURE, &parts, &signature));
+    }
+
+    #[test]
+    fn members_say_whether_they_have_a_credential_and_until_when_it_holds() {
+        let (authority, key, credential) = issued();
+        assert_eq!(credential.expires(), 1_000);
+        let signed = Member::signed(key, credential, Arc::new(trust(&authority, 0))).unwrap();
+        assert!(signed.is_signed());
+        assert!(!Member::unsigned(signed.id()).is_signed());
+    }
+
+    #[test]
     fn every_byte_of_a_credential_is_signed() {
         let (authority, _, credential) = issued();
         let bytes = credential.encode();

@@ -193,6 +193,21 @@ mod tests {
         [Path::avx2(), Path::avx512()].into_iter().flatten()
     }
 
+    /// Else this processor would be slow, and the tests of its paths would test nothing.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_paths_are_those_of_the_processor() {
+        use std::is_x86_feature_detected as has;
+        let avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512vl");
+        assert_eq!(Path::avx2().is_some(), has!("avx2"));
+        assert_eq!(Path::avx512().is_some(), avx512);
+        match Path::best().0 {
+            Kind::Avx512(_) => assert!(avx512),
+            Kind::Avx2(_) => assert!(!avx512 && has!("avx2")),
+            Kind::Portable => assert!(!avx512 && !has!("avx2")),
+        }
+    }
+
     /// RFC 8439, section 2.3.2.
     #[test]
     fn a_block_is_that_of_the_rfc() {

@@ -222,10 +222,11 @@ mod tests {
         vector
     }
 
-    /// The mask of a segment is the keystream of RFC 8439 read in the documented layout.
+    /// The mask of a segment is the keystream of RFC 8439 read in the documented layout, over
+    /// several of the pieces in which it is made: no part of it comes twice.
     #[test]
     fn masks_are_the_keystream_in_its_layout() {
-        let layout = [(700, 20), (5, 32), (5, 33), (70, 3)];
+        let layout = [(9_000, 20), (5_000, 32), (2_500, 33), (8_200, 3)];
         let session = session(&layout);
         let vector = masked(session.layout());
         for (index, (len, bits)) in layout.into_iter().enumerate() {

@@ -102,6 +102,13 @@ mod tests {
         assert_eq!(error, DecodeError::NonCanonical { what: "set" });
     }
 
+    #[test]
+    fn positions_outside_the_range_are_left_out() {
+        let set = Set::from_positions(3, [0, 2, 3, 7, 8, usize::MAX]);
+        assert!(set.iter().eq([0, 2]));
+        assert_eq!((set.count(), set.as_bytes()), (2, [0b101].as_slice()));
+    }
+
     proptest! {
         #[test]
         fn encoding_round_trips(members: Vec<bool>) {

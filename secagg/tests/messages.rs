@@ -70,9 +70,10 @@ const DECODERS: [(&str, Reencode, MaxLen); 9] = [
 ];
 
 /// Both threat models and both graphs.
-fn sessions() -> [Session; 2] {
+fn sessions() -> [Session; 3] {
     [
         session(6, 1),
+        session_of(ThreatModel::Malicious, GraphKind::Complete, 6, 1),
         session_of(ThreatModel::Malicious, GraphKind::Sparse, 6, 1),
     ]
 }
@@ -160,6 +161,61 @@ fn decoding_and_encoding_are_inverse_and_caps_hold() {
             "{name}"
         );
         assert!(sample.len() <= max(&session), "{name}");
+    }
+}
+
+/// A cap that is too small refuses honest messages, one that is too large lets a peer send more.
+#[test]
+fn caps_are_the_lengths_of_the_largest_messages() {
+    for (session, sample, (name, _, max)) in all() {
+        let sparse = session.parameters().graph() == GraphKind::Sparse;
+        let spare = match name {
+            // Ids and digests, which follow from the adverts in a complete graph.
+            "Roster" if !sparse => 6 * (16 + 32),
+            // A ring of degree four: adverts of two more could follow the header, three numbers and
+            // the ids and digests, and a box and a share for one more neighbour.
+            "Roster" => 2 * (sample.len() - 18 - 12 - 6 * (16 + 32)) / 4,
+            "ShareKeys" if sparse => 80,
+            "Delivery" if sparse => 80,
+            "UnmaskShares" if sparse => 33,
+            // As many as the threshold.
+            "Signatures" => 64,
+            _ => 0,
+        };
+        assert_eq!(max(&session) - sample.len(), spare, "{name}, {sparse}");
+    }
+}
+
+/// Nothing is written, found too small, and copied.
+#[test]
+fn messages_are_written_into_as_much_as_they_take() {
+    for (session, sample, (name, reencode, _)) in all() {
+        let written = reencode(&sample, &session).unwrap();
+        assert_eq!(written.capacity(), written.len(), "{name}");
+    }
+}
+
+#[test]
+fn messages_say_what_they_hold() {
+    for (session, sample, (name, ..)) in all() {
+        let sparse = session.parameters().graph() == GraphKind::Sparse;
+        match name {
+            "Roster" => {
+                let roster = Roster::decode(&sample, &session).unwrap();
+                let degree = if sparse { 4 } else { 5 };
+                assert_eq!((roster.degree(), roster.threshold()), (degree, 4));
+                assert_eq!(roster.clients().len(), 6);
+            }
+            "MaskedInput" => {
+                let masked = MaskedInput::from_vec(sample.clone(), &session).unwrap();
+                assert_eq!(masked.as_bytes(), sample);
+            }
+            "Survivors" => {
+                let survivors = Survivors::decode(&sample, &session).unwrap();
+                assert_eq!(survivors.count(), 6);
+            }
+            _ => {}
+        }
     }
 }
 

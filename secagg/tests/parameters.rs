@@ -5,10 +5,11 @@ mod common;
 
 use std::ops::RangeInclusive;
 
-use common::session;
+use common::{Receive, session};
 use secagg::{
-    GraphKind, InputError, Layout, Parameters, ParametersError, Segment, ThreatModel, Vector,
-    client::AwaitRoster,
+    CORRECTNESS_BITS, GraphKind, InputError, Layout, MaskedInput, Parameters, ParametersError,
+    Segment, ShareKeys, SigningIdentity, ThreatModel, Vector, client::AwaitRoster,
+    server::CollectAdverts,
 };
 
 fn parameters(cohort: RangeInclusive<u32>, bits: u8) -> Result<Parameters, ParametersError> {
@@ -58,6 +59,7 @@ fn segments_and_layouts_are_checked() {
         assert_eq!(refused, Err(ParametersError::SegmentBits { name, bits }));
     }
     let name = "words".into();
+    assert!(!Segment::new("words", 1, 8).unwrap().is_empty());
     let refused = Segment::new("words", 0, 8);
     assert_eq!(refused, Err(ParametersError::SegmentEmpty { name }));
 
@@ -184,4 +186,69 @@ fn states_and_vectors_print_no_contents() {
     let printed = format!("{:?}", common::input(&session, 0));
     assert!(printed.starts_with("Vector { layout: "), "{printed}");
     assert!(printed.ends_with(", .. }"), "{printed}");
+    let server = CollectAdverts::new(session, None);
+    let printed = format!("{server:?}");
+    assert!(printed.starts_with("CollectAdverts { "), "{printed}");
+    // A key by its public half, a client by its id.
+    let key = SigningIdentity::from_seed(&[7; 32]);
+    let public = key.public();
+    assert_eq!(format!("{key:?}"), format!("SigningIdentity({public})"));
+    let member = common::member(0);
+    let id = member.id();
+    let expected = format!("Member {{ id: {id:?}, signed: {} }}", member.is_signed());
+    assert_eq!(format!("{member:?}"), expected);
+}
+
+/// Boxes and masked vectors are many bytes, and say nothing to a reader.
+#[test]
+fn large_messages_print_their_size() {
+    let session = session(6, 0);
+    let masked = vec![0; MaskedInput::encoded_len(&session)];
+    assert!(MaskedInput::from_vec(masked, &session).is_err());
+    let mut round = common::open(&session);
+    let states: Vec<_> = (0..3)
+        .map(|client| {
+            let (state, advert) = common::start(&session, client, common::LENIENT);
+            round.take(&session, client, &advert).unwrap();
+            state
+        })
+        .collect();
+    let mut round = round.close(2, 2).unwrap();
+    let mut waiting = Vec::new();
+    for (client, state) in states.into_iter().enumerate() {
+        let roster = round
+            .roster_for(common::id(client))
+            .unwrap()
+            .encode(&session);
+        let (state, shares) = common::share(&session, client, state, &roster).unwrap();
+        let printed = format!("{:?}", ShareKeys::decode(&shares, &session).unwrap());
+        assert_eq!(printed, "ShareKeys { boxes: 2 }");
+        round.take(&session, client, &shares).unwrap();
+        waiting.push(state);
+    }
+    let round = round.close().unwrap();
+    let delivery = round.delivery_for(common::id(0)).unwrap();
+    let printed = format!("{delivery:?}");
+    assert!(printed.starts_with("Delivery { "), "{printed}");
+    assert!(printed.len() < 100, "{printed}");
+    let delivery = delivery.encode(&session);
+    let (_, masked) = common::upload(&session, 0, waiting.remove(0), &delivery).unwrap();
+    let len = masked.len();
+    let masked = MaskedInput::from_vec(masked, &session).unwrap();
+    assert_eq!(
+        format!("{masked:?}"),
+        format!("MaskedInput {{ bytes: {len} }}")
+    );
+}
+
+#[test]
+fn parameters_say_what_they_were_made_of() {
+    let parameters = parameters(3..=9, 32).unwrap();
+    assert_eq!(parameters.security_bits(), 40);
+    assert_eq!(parameters.correctness_bits(), CORRECTNESS_BITS);
+    let parameters = parameters.with_bits(81, 21).unwrap();
+    assert_eq!(parameters.security_bits(), 81);
+    assert_eq!(parameters.correctness_bits(), 21);
+    assert_eq!(GraphKind::Complete.to_string(), "complete");
+    assert_eq!(GraphKind::Sparse.to_string(), "sparse");
 }

@@ -74,6 +74,7 @@ fn the_public_chooser_answers_as_documented() {
     let choice = assumptions.choose().unwrap();
     assert_eq!((choice.degree(), choice.threshold()), (9, 4));
     assert!(choice.is_complete());
+    assert_eq!((choice.max_corrupt(), choice.max_dropped()), (3, 5));
     assert_eq!((choice.corrupt_floor(), choice.survivor_ceiling()), (4, 4));
     for probability in [
         choice.log2_disconnected(),
@@ -85,6 +86,12 @@ fn the_public_chooser_answers_as_documented() {
     assert_eq!(
         min_threshold(ThreatModel::HonestButCurious, 10, 9, 3, 40),
         4
+    );
+    assert!(
+        !counts(false, 1_000, 100, 100)
+            .choose()
+            .unwrap()
+            .is_complete()
     );
 }
 
@@ -212,20 +219,69 @@ fn a_client_accepts_what_was_chosen_and_nothing_below() {
     }
 }
 
+fn binomial(n: u32, k: u32) -> u128 {
+    (0..k.min(n + 1)).fold(1, |product, i| {
+        product * u128::from(n - i) / u128::from(i + 1)
+    })
+}
+
+/// How many of the choices of `k` out of `n` have at least `t` of the `marked`.
+fn tail(n: u32, marked: u32, k: u32, t: u32) -> u128 {
+    (t..=k)
+        .map(|j| binomial(marked, j) * binomial(n - marked, k - j))
+        .sum()
+}
+
+/// What is printed beside a degree is what exact arithmetic gives for it.
+#[test]
+fn the_probabilities_of_a_choice_are_exact() {
+    for malicious in [false, true] {
+        let counts = Counts {
+            security_bits: 10,
+            correctness_bits: 3,
+            ..counts(malicious, 100, 20, 10)
+        };
+        let choice = counts.sparse().unwrap();
+        let (n, k, t) = (counts.cohort, choice.degree, choice.threshold);
+        let log2 = |ways: u128| libm::log2(ways as f64) - libm::log2(binomial(n, k) as f64);
+        let enough = if malicious { 2 * t - k } else { t };
+        for (found, ways) in [
+            (choice.log2_insecure, u128::from(n) * tail(n, 20, k, enough)),
+            (
+                choice.log2_incorrect,
+                u128::from(n) * tail(n, 10, k, k + 1 - t),
+            ),
+            (
+                choice.log2_disconnected,
+                u128::from(n * (n - k - 1)) * tail(n, 30, k, k) / 2,
+            ),
+        ] {
+            let exact = log2(ways);
+            assert!(
+                (found - exact).abs() < 1e-9 * exact.abs(),
+                "{found} {exact}"
+            );
+        }
+    }
+}
+
+/// Shares have a coordinate of 16 bits each: a degree beyond them would give two holders the same.
+#[test]
+fn no_degree_is_beyond_the_field() {
+    let counts = counts(false, 1_000_000, 484_028, 485_975);
+    let meets = |degree| {
+        let bounds = counts.thresholds(degree);
+        bounds.smallest <= bounds.survivor_ceiling
+    };
+    assert!(meets(65_536) && !meets(65_534));
+    assert!(counts.sparse().is_none());
+}
+
 /// The whole chooser by exact arithmetic, degree after degree; `None` stands for the complete
 /// graph or for nothing.
 fn exact(counts: &Counts) -> Option<(u32, u32)> {
     let n = counts.cohort;
-    let binomial = |n: u32, k: u32| {
-        (0..k.min(n + 1)).fold(1, |product, i| {
-            product * u128::from(n - i) / u128::from(i + 1)
-        })
-    };
-    let tail = |marked: u32, k: u32, t: u32| -> u128 {
-        (t..=k)
-            .map(|j| binomial(marked, j) * binomial(n - marked, k - j))
-            .sum()
-    };
+    let tail = |marked, k, t| tail(n, marked, k, t);
     (2..=n - 2).step_by(2).find_map(|k| {
         let all = binomial(n, k);
         let quantile = |marked, bits: u32| {

@@ -88,13 +88,14 @@ impl Roster {
     /// The message's bytes.
     #[must_use]
     pub fn encode(&self, session: &Session) -> Vec<u8> {
+        let sparse = session.parameters().graph() == GraphKind::Sparse;
+        let listed = if sparse { self.entries.len() } else { 0 };
         let adverts = self.adverts.len() * Advert::len(session);
-        let body = 12 + self.entries.len() * Entry::LEN + adverts;
-        let mut out = header(session, kind::ROSTER, body);
+        let mut out = header(session, kind::ROSTER, 12 + listed * Entry::LEN + adverts);
         put_u32(&mut out, self.degree);
         put_u32(&mut out, self.threshold);
         put_len(&mut out, self.entries.len());
-        if session.parameters().graph() == GraphKind::Sparse {
+        if sparse {
             self.put_entries(&mut out);
         }
         self.adverts.iter().for_each(|advert| advert.put(&mut out));

@@ -167,6 +167,8 @@ fn vectors_of_one_layout_are_added_modulo_their_rings() {
     let all = |name, value| sum.segment(name).unwrap().all(|element| element == value);
     assert!(all("update", 7 * most - (1 << 20)));
     assert!(all("words", 7 * most) && all("counters", 7 * most));
+    let len = |name| sum.segment(name).unwrap().len();
+    assert_eq!(["update", "words", "counters"].map(len), [600, 7, 5]);
 
     let other = Layout::new(vec![Segment::new("update", 600, 20).unwrap()]).unwrap();
     let error = sum.add(&Vector::zero(&other)).unwrap_err();

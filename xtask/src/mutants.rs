@@ -33,7 +33,8 @@ pub(crate) struct Arguments {
     /// those with this name (`V-45`).
     #[arg(long, value_name = "CHECK", num_args = 0..)]
     checks: Option<Vec<String>>,
-    /// Run again what no test noticed or reached the last time.
+    /// Run again what no test noticed or reached the last time, now with all cases of the properties
+    /// and with the slow tests; and what was not run yet.
     #[arg(long)]
     again: bool,
     /// Only the files whose path holds one of these words (`server/`, `params.rs`).
@@ -90,6 +91,7 @@ impl Position {
 struct Tree {
     root: PathBuf,
     target: PathBuf,
+    thorough: bool,
 }
 
 /// Takes out checks, or makes the changes of cargo-mutants. Answers are kept from call to call in
@@ -99,6 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let tree = Tree {
         root: folder.join("tree"),
         target: folder.join("target"),
+        thorough: arguments.again,
     };
     clone_head(&tree.root)?;
     if let Some(names) = &arguments.checks {
@@ -206,7 +209,7 @@ fn as_branches(
     let program = tree
         .program()?
         .context("the branches do not link, or the compiler was interrupted")?;
-    let tests = program.trace(&SLOW, &tree.target)?;
+    let tests = program.trace(&tree.target)?;
     println!("{} tests", tests.len());
     let results = runs::side_by_side(branches.len(), |index| {
         let id = branches[index];
@@ -340,6 +343,7 @@ impl Tree {
         Ok(Some(Program {
             path,
             folder: self.root.join("secagg"),
+            thorough: self.thorough,
         }))
     }
 
@@ -350,7 +354,7 @@ impl Tree {
             return Ok(Outcome::Unviable);
         }
         match self.program()? {
-            Some(program) => program.all(&SLOW, 1_800),
+            Some(program) => program.all(),
             None => Ok(Outcome::Unviable),
         }
     }
@@ -458,14 +462,6 @@ const NOT_THE_PRODUCT: [&str; 4] = [
 
 /// Line numbers are not looked at.
 const BUILD: [&str; 1] = ["--config=profile.dev.debug=false"];
-
-/// Tests that take as long as all others: they visit the whole field or every value of a byte.
-const SLOW: [&str; 4] = [
-    "one_share_fewer_is_consistent_with_every_seed",
-    "values_are_those_of_horners_rule",
-    "all_points_of_the_field_are_reached",
-    "the_bounds_that_would_do_are_the_largest",
-];
 
 /// The integration tests, by the name of the module that they become. Tests run in the order of
 /// their names: those that notice most in the shortest time come first.

@@ -33,6 +33,8 @@ pub(super) struct Program {
     pub(super) path: PathBuf,
     /// Where the tests expect to be started.
     pub(super) folder: PathBuf,
+    /// Whether to run each test as in a usual run: all cases of the properties, and the slow tests.
+    pub(super) thorough: bool,
 }
 
 /// A test, how long it takes, and the changes that it reaches.
@@ -45,7 +47,8 @@ pub(super) struct Test {
 
 impl Program {
     /// Runs each test alone, and keeps which changes it reaches.
-    pub(super) fn trace(&self, left_out: &[&str], scratch: &Path) -> Result<Vec<Test>> {
+    pub(super) fn trace(&self, scratch: &Path) -> Result<Vec<Test>> {
+        let left_out = self.left_out();
         let list = self
             .command(&["--list", "--format", "terse"], 600)
             .output()?;
@@ -109,7 +112,7 @@ impl Program {
                 continue;
             }
             let taken = batch.len();
-            let seconds = 30 + 10 * bound.as_secs();
+            let seconds = 10 + 10 * bound.as_secs();
             let mut arguments = vec!["--exact"];
             arguments.extend(batch);
             match self.run(&arguments, seconds, Some(id))? {
@@ -121,10 +124,15 @@ impl Program {
         Ok(Outcome::Missed)
     }
 
-    /// Runs all tests but those left out, until one fails.
-    pub(super) fn all(&self, left_out: &[&str], seconds: u64) -> Result<Outcome> {
-        let arguments: Vec<&str> = left_out.iter().flat_map(|part| ["--skip", part]).collect();
-        self.run(&arguments, seconds, None)
+    /// Runs all tests, until one fails.
+    pub(super) fn all(&self) -> Result<Outcome> {
+        let left_out = self.left_out().iter();
+        let arguments: Vec<&str> = left_out.flat_map(|part| ["--skip", part]).collect();
+        self.run(&arguments, 1_800, None)
+    }
+
+    fn left_out(&self) -> &[&str] {
+        if self.thorough { &[] } else { &SLOW }
     }
 
     /// Runs tests until one fails.
@@ -153,11 +161,21 @@ impl Program {
             .env("CARGO_MANIFEST_DIR", &self.folder)
             // Stopping at the first failure is an option that the harness has only when asked so.
             .env("RUSTC_BOOTSTRAP", "1")
-            .env("RUST_BACKTRACE", "0")
-            .env("PROPTEST_CASES", "16");
+            .env("RUST_BACKTRACE", "0");
+        if !self.thorough {
+            command.env("PROPTEST_CASES", "16");
+        }
         command
     }
 }
+
+/// Tests that take as long as all others: they visit the whole field or every value of a byte.
+const SLOW: [&str; 4] = [
+    "one_share_fewer_is_consistent_with_every_seed",
+    "values_are_those_of_horners_rule",
+    "all_points_of_the_field_are_reached",
+    "the_bounds_that_would_do_are_the_largest",
+];
 
 /// What the output of a test program says.
 fn told(output: &Output) -> Outcome {

@@ -8,7 +8,7 @@
 
 mod common;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use common::{Receive, id, session, session_of};
 use proptest::prelude::*;
@@ -99,6 +99,10 @@ fn samples(session: &Session) -> Vec<(usize, Vec<u8>)> {
     let mut waiting = Vec::new();
     for (client, state) in states.into_iter().enumerate() {
         roster = server.roster_for(id(client)).unwrap().encode(session);
+        let (all, own) = server.roster_bytes_for(id(client)).unwrap();
+        assert_eq!([&all[..], &own[..]].concat(), roster);
+        let (again, _) = server.roster_bytes_for(id(0)).unwrap();
+        assert!(Arc::ptr_eq(&all, &again));
         let (state, bytes) = common::share(session, client, state, &roster).unwrap();
         server.take(session, client, &bytes).unwrap();
         waiting.push(state);

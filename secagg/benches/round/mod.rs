@@ -241,7 +241,8 @@ fn serve(setting: &Setting, session: &Session, clients: &mut impl Clients) -> Se
 
     let (lost, staying) = ids.split_at(setting.lost() as usize);
     for id in &ids {
-        let roster = spent.time(1, || collect.roster_for(*id).unwrap().encode(session));
+        let (all, own) = spent.time(1, || collect.roster_bytes_for(*id).unwrap());
+        let roster = [&all[..], &own[..]].concat();
         let bytes = clients.answer(*id, &roster);
         if !lost.contains(id) {
             down += roster.len();

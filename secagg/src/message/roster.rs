@@ -88,18 +88,32 @@ impl Roster {
     /// The message's bytes.
     #[must_use]
     pub fn encode(&self, session: &Session) -> Vec<u8> {
+        let adverts = self.adverts.len() * Advert::len(session);
+        let mut out = self.head(session, adverts);
+        self.adverts.iter().for_each(|advert| advert.put(&mut out));
+        out
+    }
+
+    /// The bytes before the adverts, which all receivers get, with room for so many more.
+    fn head(&self, session: &Session, more: usize) -> Vec<u8> {
         let sparse = session.parameters().graph() == GraphKind::Sparse;
         let listed = if sparse { self.entries.len() } else { 0 };
-        let adverts = self.adverts.len() * Advert::len(session);
-        let mut out = header(session, kind::ROSTER, 12 + listed * Entry::LEN + adverts);
+        let mut out = header(session, kind::ROSTER, 12 + listed * Entry::LEN + more);
         put_u32(&mut out, self.degree);
         put_u32(&mut out, self.threshold);
         put_len(&mut out, self.entries.len());
         if sparse {
             self.put_entries(&mut out);
         }
-        self.adverts.iter().for_each(|advert| advert.put(&mut out));
         out
+    }
+
+    /// Of the message to each client, the bytes that all of them get.
+    pub(crate) fn common_bytes(&self, session: &Session) -> Arc<[u8]> {
+        match session.parameters().graph() {
+            GraphKind::Complete => self.encode(session).into(),
+            GraphKind::Sparse => self.head(session, 0).into(),
+        }
     }
 
     /// Reads the message.

@@ -1,11 +1,11 @@
 //! ShareKeys.
 
-use alloc::collections::BTreeMap;
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
 use super::{Abort, CollectMasked, Common, Phase, Rejection, RejectionReason, Tally, prune};
 use crate::{
     id::ClientId,
-    message::{Roster, ShareKeys},
+    message::{Advert, Roster, ShareKeys},
     params::GraphKind,
 };
 
@@ -14,11 +14,14 @@ use crate::{
 pub struct CollectShares {
     common: Common,
     shared: BTreeMap<usize, ShareKeys>,
+    /// What the rosters of all clients begin with.
+    roster_bytes: Arc<[u8]>,
 }
 
 impl CollectShares {
-    pub(super) const fn new(common: Common) -> Self {
+    pub(super) fn new(common: Common) -> Self {
         Self {
+            roster_bytes: common.roster.common_bytes(&common.session),
             common,
             shared: BTreeMap::new(),
         }
@@ -40,6 +43,25 @@ impl CollectShares {
             adverts: adverts.cloned().collect(),
             ..roster.clone()
         })
+    }
+
+    /// The bytes of [`roster_for`](Self::roster_for) this client, in two parts to be sent one after
+    /// the other. The first is the same for everybody, and shared: with the sparse graph it is 48
+    /// bytes for each client of the cohort, which would otherwise be copied for each of them.
+    #[must_use]
+    pub fn roster_bytes_for(&self, client: ClientId) -> Option<(Arc<[u8]>, Vec<u8>)> {
+        let own = self.common.rank(client)?;
+        let Common { roster, graph, .. } = &self.common;
+        let session = &self.common.session;
+        let mut adverts = Vec::new();
+        if session.parameters().graph() == GraphKind::Sparse {
+            adverts.reserve_exact(graph.degree() * Advert::len(session));
+            graph
+                .neighbours(own)
+                .filter_map(|rank| roster.adverts.get(rank))
+                .for_each(|advert| advert.put(&mut adverts));
+        }
+        Some((self.roster_bytes.clone(), adverts))
     }
 
     /// Takes a client's sealed shares.
@@ -98,6 +120,7 @@ impl CollectShares {
         let Self {
             mut common,
             mut shared,
+            roster_bytes: _,
         } = self;
         let needed = common.threshold() + 1;
         let too_few = |have| {

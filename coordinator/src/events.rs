@@ -49,6 +49,12 @@ impl Events {
         (self, receiver)
     }
 
+    /// Whether anybody gets the events.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.stdout || self.observer.is_some() || self.log.is_on()
+    }
+
     /// Writes one event; `fields` is an object.
     pub fn event(&self, name: &str, fields: Value) {
         if self.stdout || self.observer.is_some() {

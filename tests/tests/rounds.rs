@@ -51,7 +51,8 @@ fn the_digests_of_uploads_agree() -> Result<()> {
             let received = federation.coordinator.wait("upload", |event| {
                 event["round"] == round && event["name"] == name.as_str()
             })?;
-            assert_eq!(sent["sha256"], received["sha256"]);
+            assert!(sent["blake3"].is_string());
+            assert_eq!(sent["blake3"], received["blake3"]);
             assert_eq!(sent["bytes"], received["bytes"]);
             assert_eq!(
                 received["client"],

@@ -1,4 +1,5 @@
 //! SHA-256 digests: of files, of a plan, and the one that stands for a whole model in a session.
+//! BLAKE3 digests: of uploads, for the event logs.
 
 use std::fmt;
 
@@ -41,6 +42,25 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Digest({self})")
+    }
+}
+
+/// The BLAKE3 digest of a masked vector as it was uploaded. Both sides write it to their event logs,
+/// if they keep one, and nothing depends on it. Shown as 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UploadDigest(blake3::Hash);
+
+impl UploadDigest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(blake3::hash(bytes))
+    }
+}
+
+impl fmt::Display for UploadDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -140,6 +160,16 @@ mod tests {
             digest.to_string(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    /// The digest of nothing, of the official test vectors.
+    #[test]
+    fn uploads_are_digested_by_blake3() {
+        assert_eq!(
+            UploadDigest::of(b"").to_string(),
+            "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+        );
+        assert_ne!(UploadDigest::of(b"a"), UploadDigest::of(b"b"));
     }
 
     #[test]

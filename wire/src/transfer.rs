@@ -58,12 +58,15 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Starts to send a file.
+    /// Starts to send a file, of which `file` is the digest.
     ///
     /// # Errors
     /// When the connection is lost.
-    pub async fn file(connection: &Connection, bytes: Bytes) -> Result<Self, TransferError> {
-        let file = FileDigest::of(&bytes);
+    pub async fn file(
+        connection: &Connection,
+        file: FileDigest,
+        bytes: Bytes,
+    ) -> Result<Self, TransferError> {
         Self::open(connection, &StreamHeader::File { file }, bytes).await
     }
 
@@ -162,10 +165,11 @@ impl Drop for Outgoing {
 /// See [`Outgoing::finish`].
 pub async fn send_file(
     connection: &Connection,
+    file: FileDigest,
     bytes: Bytes,
     progress: impl FnMut(Progress),
 ) -> Result<(), TransferError> {
-    Outgoing::file(connection, bytes)
+    Outgoing::file(connection, file, bytes)
         .await?
         .finish(progress)
         .await

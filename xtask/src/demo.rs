@@ -169,7 +169,7 @@ fn exhibit(
     nodes: usize,
 ) -> Result<Exhibit> {
     let round = script.shown_round;
-    let (received_sha256, contributors) = record.received(&script.shown, round)?;
+    let (received_blake3, contributors) = record.received(&script.shown, round)?;
     Exhibit::new(Sources {
         node: &script.shown,
         round,
@@ -177,7 +177,7 @@ fn exhibit(
         step: step(settings),
         dump: &site.dump(),
         bits: site::modulus_bits(nodes, VALUE_BITS),
-        received_sha256,
+        received_blake3,
         earlier: (round >= 2).then(|| site.weights(round - 2)).as_deref(),
         before: &site.weights(round - 1),
         after: &site.weights(round),

@@ -12,7 +12,7 @@ use secagg::{
     ClientId, MaskedInput,
     server::{AfterMasked, CollectMasked},
 };
-use secagg_wire::{close::CloseCode, digest::Digest, message::NodeMessage, phase::Phase};
+use secagg_wire::{close::CloseCode, digest::UploadDigest, message::NodeMessage, phase::Phase};
 use serde_json::json;
 
 use super::{Attempt, Failure, deadline::Decision};
@@ -147,14 +147,11 @@ impl Attempt<'_> {
         upload: Upload,
     ) -> Result<CollectMasked, Failure> {
         let session = self.session().clone();
+        let logged = self.environment.events.is_on();
         let added = tokio::task::spawn_blocking(move || {
-            let Upload {
-                bytes,
-                sha256,
-                slot,
-                ..
-            } = upload;
+            let Upload { bytes, slot, .. } = upload;
             let len = bytes.len() as u64;
+            let digest = logged.then(|| UploadDigest::of(&bytes));
             let result = match MaskedInput::from_vec(bytes, &session) {
                 Ok(input) => state
                     .receive(client, &input)
@@ -162,14 +159,14 @@ impl Attempt<'_> {
                 Err(error) => Err(format!("its masked vector does not decode: {error}")),
             };
             drop(slot);
-            (state, result.map(|()| (sha256, len)))
+            (state, result.map(|()| (digest, len)))
         })
         .await;
         let Ok((mut state, result)) = added else {
             return Err(self.abandoned("internal error: adding a vector panicked"));
         };
         match result {
-            Ok((sha256, bytes)) => self.uploaded(client, sha256, bytes).await?,
+            Ok((digest, bytes)) => self.uploaded(client, digest, bytes).await?,
             Err(reason) => {
                 state.drop_client(client);
                 self.reject(client, &reason);
@@ -181,7 +178,7 @@ impl Attempt<'_> {
     async fn uploaded(
         &mut self,
         client: ClientId,
-        sha256: Digest,
+        digest: Option<UploadDigest>,
         bytes: u64,
     ) -> Result<(), Failure> {
         let Number { round, attempt } = self.number();
@@ -193,14 +190,13 @@ impl Attempt<'_> {
                 "client": client.to_string(),
                 "name": self.members.name(client),
                 "bytes": bytes,
-                "sha256": sha256.to_string(),
+                "blake3": digest.map(|digest| digest.to_string()),
             }),
         );
         let upload = store::Upload {
             round,
             attempt,
             client,
-            sha256,
             bytes,
         };
         let store = &self.environment.store;

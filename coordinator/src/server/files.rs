@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use secagg_wire::{digest::Digest, message::CoordinatorMessage, phase::Phase, text::Reason};
 
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
 /// The files that are known now, by digest. All downloads share their bytes.
 #[derive(Debug, Default)]
 pub(crate) struct FileSet {
-    files: BTreeMap<Digest, Bytes>,
+    files: BTreeMap<Digest, ModelFile>,
     /// The weights announced before these, and for which attempt.
     former: Option<(Digest, Attempt)>,
 }
@@ -22,7 +21,7 @@ pub(crate) struct FileSet {
 #[derive(Debug)]
 pub(crate) enum Lookup {
     /// It is sent.
-    Found(Bytes),
+    Found(ModelFile),
     /// It was announced, but for a round that is over.
     Former(CoordinatorMessage),
     /// It was never announced.
@@ -36,7 +35,7 @@ impl FileSet {
         Self {
             files: files
                 .into_iter()
-                .map(|file| (file.digest.sha256, file.bytes.clone()))
+                .map(|file| (file.digest.sha256, file.clone()))
                 .collect(),
             former: None,
         }
@@ -44,15 +43,14 @@ impl FileSet {
 
     /// With the weights of the round announced now.
     pub(crate) fn with(mut self, weights: &ModelFile, former: Option<(Digest, Attempt)>) -> Self {
-        self.files
-            .insert(weights.digest.sha256, weights.bytes.clone());
+        self.files.insert(weights.digest.sha256, weights.clone());
         self.former = former;
         self
     }
 
     pub(crate) fn find(&self, digest: &Digest) -> Lookup {
-        if let Some(bytes) = self.files.get(digest) {
-            return Lookup::Found(bytes.clone());
+        if let Some(file) = self.files.get(digest) {
+            return Lookup::Found(file.clone());
         }
         match self.former {
             Some((former, Attempt { round, attempt })) if former == *digest => {

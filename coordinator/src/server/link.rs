@@ -8,7 +8,6 @@ use std::sync::{
 use secagg::ClientId;
 use secagg_wire::{
     close::{CloseCode, close},
-    digest::Digest,
     frame::SecaggLimit,
     message::{CoordinatorMessage, NodeMessage},
 };
@@ -52,7 +51,6 @@ pub(crate) struct Upload {
     /// Of which window.
     pub(crate) serial: u64,
     pub(crate) bytes: Vec<u8>,
-    pub(crate) sha256: Digest,
     pub(crate) slot: OwnedSemaphorePermit,
 }
 

@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use super::{Input, Link, Refusal, Shared, files::Lookup, link::Outbound, uploads};
+use crate::model::ModelFile;
 
 /// Messages that wait for one node.
 const OUTBOX: usize = 32;
@@ -183,12 +184,12 @@ impl Reader {
         }
     }
 
-    fn send(&mut self, bytes: bytes::Bytes) {
+    fn send(&mut self, file: ModelFile) {
         let connection = self.link.connection.clone();
         let downloads = Arc::clone(&self.downloads);
         self.tasks.spawn(async move {
             let _turn = downloads.acquire_owned().await;
-            if let Err(error) = send_file(&connection, bytes, |_| ()).await {
+            if let Err(error) = send_file(&connection, file.digest, file.bytes, |_| ()).await {
                 tracing::debug!("a download failed: {error}");
             }
         });

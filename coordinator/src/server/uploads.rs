@@ -123,11 +123,10 @@ impl Uploader {
             () = over(&mut windows, window.serial) => return,
         };
         match received {
-            Ok((bytes, sha256)) => {
+            Ok(bytes) => {
                 let upload = Upload {
                     serial: window.serial,
                     bytes,
-                    sha256,
                     slot,
                 };
                 self.input(Input::Upload {

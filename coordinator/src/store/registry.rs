@@ -49,9 +49,7 @@ pub struct Upload {
     pub attempt: u32,
     /// From whom.
     pub client: ClientId,
-    /// The digest of its bytes.
-    pub sha256: Digest,
-    /// Their number.
+    /// How many bytes.
     pub bytes: u64,
 }
 
@@ -215,13 +213,12 @@ impl Store {
         self.connection
             .pragma_update(None, "synchronous", "normal")?;
         let recorded = self.connection.execute(
-            "INSERT OR REPLACE INTO uploads (round, attempt, client_id, sha256, bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR REPLACE INTO uploads (round, attempt, client_id, bytes)
+             VALUES (?1, ?2, ?3, ?4)",
             params![
                 upload.round,
                 upload.attempt,
                 upload.client.as_bytes().as_slice(),
-                upload.sha256.as_bytes().as_slice(),
                 upload.bytes
             ],
         );
@@ -332,7 +329,6 @@ mod tests {
                 round,
                 attempt,
                 client,
-                sha256: Digest::of(b"vector"),
                 bytes: 6,
             };
             store.record_upload(&upload).unwrap();

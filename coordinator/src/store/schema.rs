@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::StoreError;
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     // `enrol` writes tokens while `run` reads them.
@@ -21,6 +21,7 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
         0 => connection.execute_batch(&format!(
             "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
         ))?,
+        1 => from_version_1(connection)?,
         VERSION => {}
         found => {
             return Err(StoreError::Version {
@@ -30,6 +31,18 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Nothing read the digests of uploads.
+fn from_version_1(connection: &Connection) -> Result<(), StoreError> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    // Another process may have done it meanwhile.
+    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found == 1 {
+        transaction.execute_batch("ALTER TABLE uploads DROP COLUMN sha256")?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    Ok(transaction.commit()?)
 }
 
 const TABLES: &str = "
@@ -61,7 +74,6 @@ CREATE TABLE IF NOT EXISTS uploads (
     round INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
     client_id BLOB NOT NULL REFERENCES nodes,
-    sha256 BLOB NOT NULL,
     bytes INTEGER NOT NULL,
     PRIMARY KEY (round, attempt, client_id)
 ) STRICT;
@@ -94,3 +106,33 @@ CREATE TABLE IF NOT EXISTS settings (
     value BLOB NOT NULL
 ) STRICT;
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_of_version_1_keeps_its_uploads() {
+        let connection = Connection::open_in_memory().unwrap();
+        let tables = TABLES.replace(
+            "    bytes INTEGER NOT NULL,\n    PRIMARY KEY (round, attempt, client_id)",
+            "    sha256 BLOB NOT NULL,\n    bytes INTEGER NOT NULL,\n    \
+             PRIMARY KEY (round, attempt, client_id)",
+        );
+        assert!(tables.contains("    sha256 BLOB"));
+        connection.execute_batch(&tables).unwrap();
+        connection
+            .execute_batch(
+                "PRAGMA user_version = 1; PRAGMA foreign_keys = false;
+                 INSERT INTO uploads VALUES (3, 1, x'01', x'02', 6)",
+            )
+            .unwrap();
+        for _ in 0..2 {
+            prepare(&connection).unwrap();
+            let upload = connection.query_row("SELECT * FROM uploads", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(3)?))
+            });
+            assert_eq!(upload, Ok((3, 1, 6)));
+        }
+    }
+}

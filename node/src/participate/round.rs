@@ -16,7 +16,7 @@ use secagg::client::{
 use secagg::{
     DecodeError, Delivery, Member, Roster, Session, Signatures, Survivors, ThreatModel, Vector,
 };
-use secagg_wire::digest::{Digest, FileDigest};
+use secagg_wire::digest::{Digest, FileDigest, UploadDigest};
 use secagg_wire::events::{EventLog, Round, SpanKind, SpanTimer};
 use secagg_wire::frame::SecaggLimit;
 use secagg_wire::message::NodeMessage;
@@ -310,10 +310,10 @@ impl RoundTask {
         span.finish(&self.node.log, self.round, "upload");
         if self.node.log.is_on() {
             let len = bytes.len();
-            let digest = self.heavy(move || Digest::of(&bytes)).await?;
+            let digest = self.heavy(move || UploadDigest::of(&bytes)).await?;
             self.node.log.event(
                 "uploaded",
-                json!({ "round": round, "attempt": attempt, "bytes": len, "sha256": digest.to_string() }),
+                json!({ "round": round, "attempt": attempt, "bytes": len, "blake3": digest.to_string() }),
             );
         }
         Ok(())

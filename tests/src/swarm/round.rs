@@ -9,7 +9,7 @@ use secagg::{
 };
 use secagg_learning::{Plan, UpdateCodec};
 use secagg_wire::{
-    digest::{Digest, FileDigest, model_digest, plan_digest},
+    digest::{Digest, FileDigest, UploadDigest, model_digest, plan_digest},
     frame,
     message::{CoordinatorMessage, DeclineReason, NodeMessage},
     phase::Phase,
@@ -216,7 +216,7 @@ impl<'a> Round<'a> {
         state: AwaitDelivery,
         delivery: Delivery,
     ) -> Result<Flow> {
-        let (state, mut bytes, sha256) = self.mask(&session, state, delivery).await?;
+        let (state, mut bytes, digest) = self.mask(&session, state, delivery).await?;
         if let Some(barrier) = &self.client.shared.uploads {
             barrier.wait().await;
         }
@@ -255,7 +255,7 @@ impl<'a> Round<'a> {
             return self.upload_failed(error);
         }
         let fields = json!({
-            "round": round, "attempt": attempt, "bytes": bytes.len(), "sha256": sha256.to_string(),
+            "round": round, "attempt": attempt, "bytes": bytes.len(), "blake3": digest.to_string(),
         });
         self.client.event("uploaded", fields);
         self.stage = Stage::Survivors(session, Box::new(state));
@@ -269,7 +269,7 @@ impl<'a> Round<'a> {
         session: &Session,
         state: AwaitDelivery,
         delivery: Delivery,
-    ) -> Result<(AwaitSurvivors, Vec<u8>, Digest)> {
+    ) -> Result<(AwaitSurvivors, Vec<u8>, UploadDigest)> {
         let _working = self.client.shared.working.acquire().await?;
         let (updates, index) = (self.client.shared.options.updates, self.client.index);
         let (plan, round) = (self.announced.plan.clone(), self.announced.number.0);
@@ -282,8 +282,8 @@ impl<'a> Round<'a> {
                 UpdateCodec::new(&plan).encode(&session, &delta, &counters, &mut random()?)?;
             let (state, masked) = state.receive(delivery)?.mask(&input)?;
             let bytes = masked.into_vec();
-            let sha256 = Digest::of(&bytes);
-            Ok((state, bytes, sha256))
+            let digest = UploadDigest::of(&bytes);
+            Ok((state, bytes, digest))
         };
         tokio::task::spawn_blocking(work).await?
     }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Progress, StreamHeader, TransferError};
 use crate::{
     close::{Lost, StopCode},
-    digest::{Digest, FileDigest, Hasher},
+    digest::{FileDigest, Hasher},
     frame::{FrameReader, ReceiveError, SecaggLimit},
 };
 
@@ -117,7 +117,10 @@ impl IncomingFile {
                 });
             }
         };
-        let (bytes, found) = receive_hashed(&mut self.stream, len, stall, progress).await?;
+        let mut hasher = Hasher::new();
+        let taken = |piece: &[u8]| hasher.update(piece);
+        let bytes = receive_exactly(&mut self.stream, len, stall, taken, progress).await?;
+        let found = hasher.finish();
         if found != expected.sha256 {
             return Err(TransferError::WrongDigest {
                 expected: expected.sha256,
@@ -157,7 +160,7 @@ impl IncomingMasked {
     }
 
     /// Reads the vector into one buffer of exactly `expected` bytes, the length that the session
-    /// gives it, and its digest on the way.
+    /// gives it.
     ///
     /// # Errors
     /// [`TransferError::WrongLength`] before anything is allocated, when the sender announced
@@ -168,7 +171,7 @@ impl IncomingMasked {
         expected: usize,
         stall: Duration,
         progress: impl FnMut(Progress),
-    ) -> Result<(Vec<u8>, Digest), TransferError> {
+    ) -> Result<Vec<u8>, TransferError> {
         if self.len != expected as u64 {
             stop(&mut self.stream, StopCode::WrongLength);
             return Err(TransferError::WrongLength {
@@ -176,7 +179,7 @@ impl IncomingMasked {
                 expected: expected as u64,
             });
         }
-        receive_hashed(&mut self.stream, expected, stall, progress).await
+        receive_exactly(&mut self.stream, expected, stall, |_| (), progress).await
     }
 
     /// Tells the sender that the vector is not wanted.
@@ -188,18 +191,18 @@ impl IncomingMasked {
 /// What must come within the stall timeout: a byte now and then would hold a slot for ever.
 const MIN_PROGRESS: usize = 4 << 10;
 
-async fn receive_hashed(
+async fn receive_exactly(
     stream: &mut RecvStream,
     len: usize,
     stall: Duration,
+    mut taken: impl FnMut(&[u8]),
     mut progress: impl FnMut(Progress),
-) -> Result<(Vec<u8>, Digest), TransferError> {
+) -> Result<Vec<u8>, TransferError> {
     let total = len as u64;
     let mut bytes = Vec::new();
     bytes
         .try_reserve_exact(len)
         .map_err(|_| TransferError::NoMemory { len: total })?;
-    let mut hasher = Hasher::new();
     let mut pace = Pace::new(stall);
     while bytes.len() < len {
         let done = bytes.len() as u64;
@@ -213,7 +216,7 @@ async fn receive_hashed(
                     return Err(TransferError::Stalled { done, total });
                 }
             };
-        hasher.update(&piece);
+        taken(&piece);
         bytes.extend_from_slice(&piece);
         pace.came(piece.len());
         progress(Progress {
@@ -222,7 +225,7 @@ async fn receive_hashed(
         });
     }
     match timeout_at(pace.deadline, stream.read_chunk(1, true)).await {
-        Ok(Ok(None)) => Ok((bytes, hasher.finish())),
+        Ok(Ok(None)) => Ok(bytes),
         Ok(Ok(Some(_))) => {
             stop(stream, StopCode::Malformed);
             Err(TransferError::TrailingBytes { total })

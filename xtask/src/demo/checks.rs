@@ -71,13 +71,13 @@ pub(crate) fn checks(metrics: &Metrics) -> Vec<Check> {
     );
     let exhibit = &metrics.exhibit;
     check(
-        "the masked vector in the picture is the one that the coordinator received (SHA-256)",
+        "the masked vector in the picture is the one that the coordinator received (BLAKE3)",
         if exhibit.hashes_agree() {
-            format!("both {}", exhibit.sent_sha256)
+            format!("both {}", exhibit.sent_blake3)
         } else {
             format!(
                 "sent {}, received {}",
-                exhibit.sent_sha256, exhibit.received_sha256
+                exhibit.sent_blake3, exhibit.received_blake3
             )
         },
         exhibit.hashes_agree(),
@@ -166,7 +166,7 @@ mod tests {
         fails(&|m| m.quality.after.top1 = 0.17, "0.85 of");
         fails(&|m| m.quality.after.top1 = 0.12, "3 points");
         fails(&|m| m.time.cryptography_share = 0.1, "10 %");
-        fails(&|m| m.exhibit.received_sha256 = "00".to_owned(), "SHA-256");
+        fails(&|m| m.exhibit.received_blake3 = "00".to_owned(), "BLAKE3");
         fails(&|m| m.exhibit.masked.looks_like_noise = false, "noise");
         fails(&|m| m.exhibit.unmasked.bytes.p = 0.5, "not masked");
     }

@@ -87,7 +87,7 @@ pub(crate) struct Upload {
     pub(crate) client: String,
     pub(crate) name: String,
     pub(crate) bytes: u64,
-    pub(crate) sha256: String,
+    pub(crate) blake3: String,
 }
 
 /// A round that has its sum. The validation figures are those of the weights that the nodes

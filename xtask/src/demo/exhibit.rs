@@ -6,7 +6,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::packed::{packed_len, unpack};
 use super::png::{Colour, Picture};
@@ -38,10 +37,10 @@ pub(crate) struct Exhibit {
     pub(crate) elements: usize,
     /// Bits of a number in the masked vector.
     pub(crate) bits: u32,
-    /// SHA-256 of the masked vector that the node has sent.
-    pub(crate) sent_sha256: String,
-    /// SHA-256 of the masked vector that the coordinator has received.
-    pub(crate) received_sha256: String,
+    /// BLAKE3 of the masked vector that the node has sent.
+    pub(crate) sent_blake3: String,
+    /// BLAKE3 of the masked vector that the coordinator has received.
+    pub(crate) received_blake3: String,
     /// The masked vector under both tests.
     pub(crate) masked: Tests,
     /// The same vector before it was masked, packed in the same way.
@@ -101,7 +100,7 @@ pub(crate) struct Sources<'a> {
     /// Bits of a number in the masked vector.
     pub(crate) bits: u32,
     /// What the coordinator has logged.
-    pub(crate) received_sha256: &'a str,
+    pub(crate) received_blake3: &'a str,
     /// The global weights a round earlier, where there was one.
     pub(crate) earlier: Option<&'a Path>,
     /// The global weights before the round.
@@ -177,8 +176,8 @@ impl Exhibit {
             plain_mean: sources.step != Step::Adaptive,
             elements: clear.len(),
             bits: sources.bits,
-            sent_sha256: hex(&Sha256::digest(&masked)),
-            received_sha256: sources.received_sha256.to_owned(),
+            sent_blake3: blake3::hash(&masked).to_hex().to_string(),
+            received_blake3: sources.received_blake3.to_owned(),
             masked: Tests::of(masked_packed, &masked_numbers, &clear),
             unmasked: Tests::of(quantised_packed, &unmasked_numbers, &clear),
             sum_correlation: pearson(&sum, &clear),
@@ -188,7 +187,7 @@ impl Exhibit {
 
     /// Whether what the node has sent is what the coordinator has received.
     pub(crate) fn hashes_agree(&self) -> bool {
-        self.sent_sha256 == self.received_sha256
+        self.sent_blake3 == self.received_blake3
     }
 }
 
@@ -323,10 +322,6 @@ fn part(vector: &[u8], length: usize) -> Result<&[u8]> {
             vector.len()
         )
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

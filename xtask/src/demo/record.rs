@@ -204,7 +204,7 @@ impl Record {
         let upload = self.uploads(complete).find(|upload| upload.name == name);
         let upload =
             upload.with_context(|| format!("{name} has uploaded nothing in round {round}"));
-        Ok((&upload?.sha256, complete.contributors))
+        Ok((&upload?.blake3, complete.contributors))
     }
 
     fn complete(&self) -> impl Iterator<Item = &RoundComplete> {

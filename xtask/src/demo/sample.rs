@@ -74,7 +74,7 @@ pub(crate) fn record() -> Record {
                 ));
                 coordinator.push(with(json!({
                     "event": "upload", "client": format!("id-of-{name}"), "name": name,
-                    "bytes": 240_000, "sha256": format!("{name}-{round}"),
+                    "bytes": 240_000, "blake3": format!("{name}-{round}"),
                 })));
             }
         }
@@ -209,8 +209,8 @@ pub(crate) fn metrics() -> Metrics {
             plain_mean: true,
             elements: 120_000,
             bits: 20,
-            sent_sha256: "ab".repeat(32),
-            received_sha256: "ab".repeat(32),
+            sent_blake3: "ab".repeat(32),
+            received_blake3: "ab".repeat(32),
             masked: tests(noise, 0.0012, true),
             unmasked: tests(pattern, 0.99, false),
             sum_correlation: 0.41,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use secagg::ClientId;
 use secagg_wire::channel::CoordinatorChannel;
 use secagg_wire::digest::Digest;
+use secagg_wire::digest::FileDigest;
 use secagg_wire::message::{CoordinatorMessage, NodeMessage, RoundResult, RoundSummary};
 use secagg_wire::phase::Phase;
 use secagg_wire::text::Reason;
@@ -37,7 +38,9 @@ impl Client {
                     let bytes = self.files.lock().unwrap().get(&digest).cloned();
                     let bytes = bytes.expect("the file is known");
                     let connection = self.channel.connection().clone();
-                    tokio::spawn(async move { send_file(&connection, bytes, |_| ()).await });
+                    tokio::spawn(async move {
+                        send_file(&connection, FileDigest::of(&bytes), bytes, |_| ()).await
+                    });
                 }
                 other => return other,
             }
@@ -72,7 +75,7 @@ impl Client {
         let stream = accept_stream(self.channel.connection()).await.unwrap();
         match stream.header(WAIT).await.unwrap() {
             Incoming::Masked(masked) => {
-                let (bytes, _) = masked.receive(len, WAIT, |_| ()).await.unwrap();
+                let bytes = masked.receive(len, WAIT, |_| ()).await.unwrap();
                 bytes
             }
             other @ Incoming::File(_) => panic!("expected a masked vector, not {other:?}"),

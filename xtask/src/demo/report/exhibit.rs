@@ -24,17 +24,17 @@ pub(super) fn section(exhibit: &Exhibit) -> String {
          uniform (χ² with 255 degrees of freedom, p above {UNIFORM_P}; a fair mask fails this once \
          in {} runs), and its {} numbers are uncorrelated with the clear update (|r| below \
          {CORRELATION_DEVIATIONS}/√m = {:.4}). Only a build with test hooks writes a node's own \
-         update, and only towards a coordinator on the same machine. SHA-256 of the vector that \
+         update, and only towards a coordinator on the same machine. BLAKE3 of the vector that \
          {node} sent: <code>{}</code>; of the vector that the coordinator received: \
          <code>{}</code>.</p>",
         (1.0 / UNIFORM_P).round(),
         whole(exhibit.elements),
         exhibit.masked.correlation_limit,
-        escape(&exhibit.sent_sha256),
+        escape(&exhibit.sent_blake3),
         if exhibit.hashes_agree() {
             "the same".to_owned()
         } else {
-            escape(&exhibit.received_sha256)
+            escape(&exhibit.received_blake3)
         },
     );
     html

@@ -207,7 +207,7 @@ fn as_branches(
     alone.retain(|id| !branches.contains(id));
     println!("{} are branches of one program", branches.len());
     let program = tree
-        .program()?
+        .program(&[])?
         .context("the branches do not link, or the compiler was interrupted")?;
     let tests = program.trace(&tree.target)?;
     println!("{} tests", tests.len());
@@ -254,7 +254,7 @@ struct Refused {
 
 impl Tree {
     /// The compiler, on the unit tests of `secagg`.
-    fn build(&self, command: &str) -> Command {
+    fn build(&self, command: &str, more: &[&str]) -> Command {
         let mut build = cargo();
         build
             .current_dir(&self.root)
@@ -262,13 +262,15 @@ impl Tree {
             .env("RUSTFLAGS", "--cap-lints=allow")
             .args([command, "--package", "secagg", "--lib"])
             .args(BUILD)
+            .args(more)
             .stderr(Stdio::null())
             .arg("--message-format=json");
         build
     }
 
     fn refused(&self) -> Result<Refused> {
-        let output = self.build("check").args(["--profile", "test"]).output()?;
+        let mut check = self.build("check", &[]);
+        let output = check.args(["--profile", "test"]).output()?;
         let mut refused = Refused {
             unviable: BTreeSet::new(),
             computed: BTreeSet::new(),
@@ -327,8 +329,8 @@ impl Tree {
     }
 
     /// The unit tests, compiled; nothing if they do not compile.
-    fn program(&self) -> Result<Option<Program>> {
-        let output = self.build("test").arg("--no-run").output()?;
+    fn program(&self, more: &[&str]) -> Result<Option<Program>> {
+        let output = self.build("test", more).arg("--no-run").output()?;
         if !output.status.success() {
             return Ok(None);
         }
@@ -349,11 +351,11 @@ impl Tree {
 
     /// What the tests say of the source as it stands.
     fn outcome(&self) -> Result<Outcome> {
-        let check = self.build("check").args(["--profile", "test"]).output()?;
-        if !check.status.success() {
+        let mut check = self.build("check", &BUILD_FOR_ONE);
+        if !check.args(["--profile", "test"]).output()?.status.success() {
             return Ok(Outcome::Unviable);
         }
-        match self.program()? {
+        match self.program(&BUILD_FOR_ONE)? {
             Some(program) => program.all(),
             None => Ok(Outcome::Unviable),
         }
@@ -462,6 +464,12 @@ const NOT_THE_PRODUCT: [&str; 4] = [
 
 /// Line numbers are not looked at.
 const BUILD: [&str; 1] = ["--config=profile.dev.debug=false"];
+
+/// Compiling for one change takes longer than testing it.
+const BUILD_FOR_ONE: [&str; 2] = [
+    "--config=profile.dev.package.secagg.opt-level=1",
+    "--config=profile.dev.package.secagg.codegen-units=256",
+];
 
 /// The integration tests, by the name of the module that they become. Tests run in the order of
 /// their names: those that notice most in the shortest time come first.

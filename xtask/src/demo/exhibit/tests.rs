@@ -49,7 +49,7 @@ fn noise_passes_and_an_update_fails() {
         earlier: None,
         dump: folder.path(),
         bits,
-        received_blake3: &blake3::hash(&masked).to_hex().to_string(),
+        received_blake3: blake3::hash(&masked).to_hex().as_ref(),
         before: &path("before"),
         after: &path("after"),
     })

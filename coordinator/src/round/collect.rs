@@ -22,8 +22,8 @@ impl Attempt<'_> {
     ) -> Result<CollectMasked, Failure> {
         self.open(Phase::ShareKeys).await;
         for client in self.members.untold() {
-            match state.roster_for(client) {
-                Some(roster) => self.send_secagg(client, roster.encode(self.session())),
+            match state.roster_bytes_for(client) {
+                Some((common, own)) => self.send_secagg(client, [&common[..], &own].concat()),
                 None => self.exclude(client),
             }
         }

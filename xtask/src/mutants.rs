@@ -467,7 +467,7 @@ const BUILD: [&str; 1] = ["--config=profile.dev.debug=false"];
 
 /// Compiling for one change takes longer than testing it.
 const BUILD_FOR_ONE: [&str; 2] = [
-    "--config=profile.dev.package.secagg.opt-level=1",
+    "--config=profile.dev.package.secagg.opt-level=0",
     "--config=profile.dev.package.secagg.codegen-units=256",
 ];
 

@@ -62,6 +62,8 @@ impl Program {
         let traced = side_by_side(names.len(), |index| {
             let name = names[index];
             let file = scratch.join(format!("reached-{index}"));
+            // Of a run before.
+            let _ = fs::remove_file(&file);
             let began = Instant::now();
             let output = self
                 .command(&[name, "--exact", "--test-threads=1"], 600)

@@ -74,10 +74,7 @@ impl Client {
     pub(crate) async fn masked(&self, len: usize) -> Vec<u8> {
         let stream = accept_stream(self.channel.connection()).await.unwrap();
         match stream.header(WAIT).await.unwrap() {
-            Incoming::Masked(masked) => {
-                let bytes = masked.receive(len, WAIT, |_| ()).await.unwrap();
-                bytes
-            }
+            Incoming::Masked(masked) => masked.receive(len, WAIT, |_| ()).await.unwrap(),
             other @ Incoming::File(_) => panic!("expected a masked vector, not {other:?}"),
         }
     }

@@ -236,7 +236,7 @@ fn one_at_a_time(tree: &Tree, mutants: &[Mutant], alone: &[Id], outcomes: &Outco
         let mut changed = text.clone();
         changed.replace_range(range, &mutant.replacement);
         fs::write(&path, changed)?;
-        let outcome = tree.outcome();
+        let outcome = tree.outcome(&mutant.file);
         fs::write(&path, text)?;
         outcomes.keep(mutant, &outcome?)?;
     }
@@ -349,14 +349,18 @@ impl Tree {
         }))
     }
 
-    /// What the tests say of the source as it stands.
-    fn outcome(&self) -> Result<Outcome> {
+    /// What the tests say of the source as it stands, in which this file was changed.
+    fn outcome(&self, file: &str) -> Result<Outcome> {
         let mut check = self.build("check", &BUILD_FOR_ONE);
         if !check.args(["--profile", "test"]).output()?.status.success() {
             return Ok(Outcome::Unviable);
         }
         match self.program(&BUILD_FOR_ONE)? {
-            Some(program) => program.all(),
+            Some(program) => {
+                let inner = file.rsplit("src/").next().unwrap_or_default();
+                let module = inner.split(['/', '.']).next().unwrap_or_default();
+                program.all(module)
+            }
             None => Ok(Outcome::Unviable),
         }
     }

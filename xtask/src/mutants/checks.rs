@@ -40,7 +40,7 @@ pub(super) fn run(tree: &Tree, names: &[String]) -> Result<bool> {
             removal.file
         );
         fs::write(&path, source.replace(&removal.find, &removal.put))?;
-        let outcome = tree.outcome();
+        let outcome = tree.outcome(&removal.file);
         fs::write(&path, source)?;
         let by = match outcome? {
             Outcome::Caught(by) => format!("`{by}`"),

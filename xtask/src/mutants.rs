@@ -206,6 +206,22 @@ fn as_branches(
     };
     alone.retain(|id| !branches.contains(id));
     println!("{} are branches of one program", branches.len());
+    if !branches.is_empty() {
+        run_branches(tree, mutants, &branches, outcomes)?;
+    }
+    for (file, text) in originals {
+        fs::write(tree.root.join(file), text)?;
+    }
+    Ok(alone.into_iter().collect())
+}
+
+/// Runs the program of all branches once for each.
+fn run_branches(
+    tree: &Tree,
+    mutants: &[Mutant],
+    branches: &[Id],
+    outcomes: &Outcomes,
+) -> Result<()> {
     let program = tree
         .program(&[])?
         .context("the branches do not link, or the compiler was interrupted")?;
@@ -216,11 +232,7 @@ fn as_branches(
         let outcome = program.outcome(id, &tests)?;
         outcomes.keep(&mutants[id - 1], &outcome)
     });
-    results.into_values().collect::<Result<()>>()?;
-    for (file, text) in originals {
-        fs::write(tree.root.join(file), text)?;
-    }
-    Ok(alone.into_iter().collect())
+    results.into_values().collect()
 }
 
 /// Makes each change in the source, compiles it and runs all tests.

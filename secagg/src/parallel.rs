@@ -95,7 +95,8 @@ mod tests {
             pool.build().unwrap().install(work)
         };
         let (one, squares, in_order) = on(1);
-        assert!(in_order && squares.is_sorted());
+        assert!(in_order && squares.iter().copied().eq((0..1_000).map(|n| n * n)));
+        assert!(one != Vector::zero(&layout));
         for threads in 2..=4 {
             assert!(on(threads) == (one.clone(), squares.clone(), true));
         }

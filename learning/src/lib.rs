@@ -21,6 +21,7 @@
 //! | [`counters`] | [`Counters`]: the figures that travel beside the update |
 //! | [`codec`] | [`UpdateCodec`]: a client's update to a ring vector, a sum back to a mean |
 //! | [`optimizer`] | [`ServerOptimizer`]: FedAvg, FedAvgM, FedAdam, FedYogi |
+//! | [`schedule`] | [`Schedule`]: how a rate changes from step to step |
 //! | [`selection`] | which clients take part in a round |
 //! | [`stopping`] | when training ends, and which round was best |
 
@@ -29,6 +30,7 @@ pub mod counters;
 pub mod optimizer;
 pub mod plan;
 mod rounding;
+pub mod schedule;
 pub mod selection;
 pub mod stopping;
 
@@ -38,5 +40,6 @@ pub use optimizer::{OptimizerError, ServerOptimizer};
 pub use plan::{
     LocalOptimizer, Plan, PlanError, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
 };
+pub use schedule::Schedule;
 pub use selection::{Candidate, SelectionError, SelectionRule, Strategy};
 pub use stopping::{RoundFigure, StopReason, StoppingRule, best_round};

@@ -55,7 +55,12 @@ pub(crate) fn server(server: &ServerOptimizerConfig) -> Result<(), PlanError> {
     }
 }
 
-fn integer(name: &'static str, value: u32, minimum: u32, maximum: u32) -> Result<(), PlanError> {
+pub(crate) fn integer(
+    name: &'static str,
+    value: u32,
+    minimum: u32,
+    maximum: u32,
+) -> Result<(), PlanError> {
     if (minimum..=maximum).contains(&value) {
         Ok(())
     } else {
@@ -69,15 +74,24 @@ fn integer(name: &'static str, value: u32, minimum: u32, maximum: u32) -> Result
 }
 
 fn size(name: &'static str, value: f32) -> Result<(), PlanError> {
-    // NaN is in no range.
-    if (SMALLEST..=LARGEST).contains(&value) {
+    float(name, value, SMALLEST, LARGEST)
+}
+
+pub(crate) fn float(
+    name: &'static str,
+    value: f32,
+    minimum: f32,
+    maximum: f32,
+) -> Result<(), PlanError> {
+    // NaN is in no range. A negative zero would give an equal plan a second encoding.
+    if (minimum..=maximum).contains(&value) && value.is_sign_positive() {
         Ok(())
     } else {
         Err(PlanError::Float {
             name,
             value,
-            minimum: SMALLEST,
-            maximum: LARGEST,
+            minimum,
+            maximum,
         })
     }
 }

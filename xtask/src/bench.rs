@@ -10,6 +10,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::workspace;
@@ -19,8 +20,26 @@ use crate::workspace;
 pub(crate) struct Arguments {
     /// A look in less than a minute once it is built: not the figures that count. The plots are
     /// left alone.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "parts")]
     quick: bool,
+    /// Measure these parts alone; the figures of the others stay what they were.
+    #[arg(long = "part", value_enum, num_args = 1.., value_name = "PART")]
+    parts: Vec<Part>,
+}
+
+/// What is measured, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Keystream, masks, packing, shares, agreements.
+    Pieces,
+    /// Whole rounds in one process.
+    Rounds,
+    /// The last step of the server on several threads.
+    Threads,
+    /// How costs grow.
+    Growth,
+    /// A round over QUIC.
+    Quic,
 }
 
 /// One figure.
@@ -38,23 +57,56 @@ struct Metric {
 /// Measures, prints the figures and writes them to `target/bench.json`, and plots to the folder of
 /// `BENCHMARKS.md`.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let quick = arguments.quick;
-    let mut metrics = inner::measure(quick)?;
-    let round = quic::measure(if quick { 100_000 } else { 1_000_000 })?;
-    print(&round);
-    metrics.extend(round);
+    let path = workspace::target().join("bench.json");
+    let chosen = |part: &Part| arguments.parts.is_empty() || arguments.parts.contains(part);
+    let mut metrics = Vec::new();
+    if !arguments.parts.is_empty() && path.exists() {
+        let text = fs::read_to_string(&path);
+        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+        metrics = serde_json::from_str(&text)
+            .with_context(|| format!("{} holds no figures", path.display()))?;
+    }
+    for part in Part::value_variants().iter().filter(|part| chosen(part)) {
+        replace(&mut metrics, measure(*part, arguments.quick)?);
+        // After each part: a later one may be interrupted.
+        fs::write(&path, serde_json::to_string_pretty(&metrics)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
     println!("\nWhat has a limit:\n");
     let limited = metrics.iter().filter(|metric| metric.limit.is_some());
     print(&limited.cloned().collect::<Vec<_>>());
-    let path = workspace::target().join("bench.json");
-    fs::write(&path, serde_json::to_string_pretty(&metrics)?)
-        .with_context(|| format!("cannot write {}", path.display()))?;
     println!("\nwritten to {}", path.display());
-    if !quick {
+    if !arguments.quick {
         plots::draw(&metrics, &workspace::root().join("benchmarks"))?;
     }
     // A limit is a goal, on a machine that others may be using: it fails nothing.
     Ok(ExitCode::SUCCESS)
+}
+
+fn measure(part: Part, quick: bool) -> Result<Vec<Metric>> {
+    Ok(match (part, quick) {
+        (Part::Pieces, quick) => inner::pieces(quick)?,
+        (Part::Rounds, quick) => inner::rounds(quick)?,
+        // They take many minutes.
+        (Part::Threads | Part::Growth, true) => Vec::new(),
+        (Part::Threads, false) => inner::threads()?,
+        (Part::Growth, false) => inner::growth()?,
+        (Part::Quic, quick) => {
+            let metrics = quic::measure(if quick { 100_000 } else { 1_000_000 })?;
+            print(&metrics);
+            metrics
+        }
+    })
+}
+
+/// Puts new figures in the place of those with the same names, or else at the end.
+fn replace(metrics: &mut Vec<Metric>, new: Vec<Metric>) {
+    for metric in new {
+        match metrics.iter_mut().find(|old| old.name == metric.name) {
+            Some(old) => *old = metric,
+            None => metrics.push(metric),
+        }
+    }
 }
 
 fn print(metrics: &[Metric]) {
@@ -67,5 +119,28 @@ fn print(metrics: &[Metric]) {
             format!("limit {limit:>10.4} ratio {ratio:.2}")
         });
         println!("{name:<60} {value:>14.4} {unit:<10} {compared}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_measured_again_takes_the_place_of_its_figures() {
+        let metric = |name: &str, value| Metric {
+            name: name.to_owned(),
+            value,
+            unit: "s".to_owned(),
+            limit: None,
+            ratio: None,
+        };
+        let mut metrics = vec![metric("a", 1.0), metric("b", 2.0)];
+        replace(&mut metrics, vec![metric("c", 3.0), metric("a", 4.0)]);
+        let found: Vec<_> = metrics
+            .iter()
+            .map(|metric| (metric.name.as_str(), metric.value))
+            .collect();
+        assert_eq!(found, [("a", 4.0), ("b", 2.0), ("c", 3.0)]);
     }
 }

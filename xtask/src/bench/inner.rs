@@ -1,7 +1,6 @@
 //! The benchmarks of the crate `secagg`, each in a process of its own.
 
 use std::fs;
-use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
@@ -16,33 +15,31 @@ const SPEED_UP: f64 = 1.8;
 /// The round that is run on several threads.
 const ON_THREADS: &str = "n1000/k88/drop30/honest-but-curious";
 
-pub(super) fn measure(quick: bool) -> Result<Vec<Metric>> {
-    let folder = workspace::target().join("bench");
-    fs::create_dir_all(&folder)?;
-    let bench = |name: &str, arguments: &[&str]| {
-        let run = Run {
-            name,
-            features: "internals",
-            arguments,
-            threads: None,
-        };
-        run.figures(&folder)
+pub(super) fn pieces(quick: bool) -> Result<Vec<Metric>> {
+    bench("pieces", if quick { &["--quick"] } else { &[] })
+}
+
+pub(super) fn rounds(quick: bool) -> Result<Vec<Metric>> {
+    let few = ["--only", "n100/k50/drop30"];
+    bench("rounds", if quick { &few } else { &["--all"] })
+}
+
+pub(super) fn growth() -> Result<Vec<Metric>> {
+    bench("growth", &[])
+}
+
+fn bench(name: &str, arguments: &[&str]) -> Result<Vec<Metric>> {
+    let run = Run {
+        name,
+        features: "internals",
+        arguments,
+        threads: None,
     };
-    let mut metrics;
-    if quick {
-        metrics = bench("pieces", &["--quick"])?;
-        metrics.extend(bench("rounds", &["--only", "n100/k50/drop30"])?);
-    } else {
-        metrics = bench("pieces", &[])?;
-        metrics.extend(bench("rounds", &["--all"])?);
-        metrics.extend(threads(&folder)?);
-        metrics.extend(bench("growth", &[])?);
-    }
-    Ok(metrics)
+    run.figures()
 }
 
 /// The recovery on one thread, on two and on as many as there are processors, on the wall.
-fn threads(folder: &Path) -> Result<Vec<Metric>> {
+pub(super) fn threads() -> Result<Vec<Metric>> {
     let processors = thread::available_parallelism()?.get();
     let mut counts = vec![1, 2, processors];
     counts.dedup();
@@ -55,7 +52,7 @@ fn threads(folder: &Path) -> Result<Vec<Metric>> {
             threads: Some(count),
         };
         let name = format!("server/{ON_THREADS}/recovery-wall");
-        let mut figures = run.figures(folder)?.into_iter();
+        let mut figures = run.figures()?.into_iter();
         let wall = figures.find(|metric| metric.name == name);
         let wall = wall.with_context(|| format!("no figure {name}"))?;
         let limit = metrics.first().filter(|_| count == 2);
@@ -82,7 +79,10 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// What it printed, as it wrote it to a file.
-    fn figures(&self, folder: &Path) -> Result<Vec<Metric>> {
+    fn figures(&self) -> Result<Vec<Metric>> {
+        let folder = workspace::target().join("bench");
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         let path = folder.join(format!("{}.json", self.name));
         let mut command = cargo();
         command.args(["bench", "--package", "secagg", "--features", self.features]);

@@ -241,7 +241,7 @@ fn a_failed_round_that_did_not_fail() -> Result<()> {
         ("deadlines.consistency_check.max_seconds", "1.0"),
     ];
     let mut lied = Lied::new("failed-round", &settings)?;
-    let reason = "1 uploads were made for this model, the policy allows 1 (uploads_per_model): \
+    let reason = "uploads made for this model: 1, allowed by the policy: 1 (uploads_per_model): \
                   another one could give the coordinator a second sum of it, whether or not a round \
                   has failed";
     for id in [lied.others.clone(), vec![lied.victim.clone()]].concat() {

@@ -67,7 +67,7 @@ pub enum LedgerError {
     },
     /// The policy allows no further upload for this model.
     #[error(
-        "{uploads} uploads were made for this model, the policy allows {allowed} \
+        "uploads made for this model: {uploads}, allowed by the policy: {allowed} \
          (uploads_per_model): another one could give the coordinator a second sum of it, whether or \
          not a round has failed"
     )]

@@ -15,12 +15,16 @@ use std::{
 
 use secagg::{Assumptions, Bound, Choice, ChooserError, GraphKind, ThreatModel};
 use secagg_learning::{
-    LocalOptimizer, Plan, PlanError, RoundKind, SelectionRule, ServerOptimizerConfig, StoppingRule,
-    Strategy, TrainingPlan, UpdatePlan,
+    Compression, LocalOptimizer, Parts, Plan, PlanError, RoundKind, Schedule, SelectionRule,
+    ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan, UpdatePlan,
 };
 use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
 
-use crate::{retention::Retention, round::deadline::Deadline};
+use crate::{
+    model::{Shapes, TensorsError},
+    retention::Retention,
+    round::deadline::Deadline,
+};
 
 pub use self::template::template;
 
@@ -89,6 +93,8 @@ pub struct Cohort {
 pub struct Rounds {
     /// When training ends.
     pub stopping: StoppingRule,
+    /// How the server's rate changes from one training round to the next.
+    pub server_schedule: Schedule,
     /// Attempts at one round.
     pub max_attempts: u32,
     /// How long to wait for enough nodes.
@@ -123,12 +129,15 @@ pub struct Uploads {
     pub stall: Duration,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct UpdateSettings {
     clip_norm: f32,
     range: f32,
     value_bits: u8,
     weight_cap: u32,
+    compression: Compression,
+    /// Names of the tensors that are trained; none for all.
+    tensors: Vec<String>,
 }
 
 impl Config {
@@ -153,16 +162,24 @@ impl Config {
         raw.check()
     }
 
-    /// The plan of a round over a model with so many parameters.
+    /// The plan of a round over a model with these tensors.
     ///
     /// # Errors
-    /// [`PlanError`] when a sum could overflow.
-    pub fn plan(&self, kind: RoundKind, parameters: u32) -> Result<Plan, PlanError> {
+    /// [`ConfigError::Plan`] when a sum could overflow; [`ConfigError::Tensors`] when a tensor that is
+    /// to be trained is not there.
+    pub fn plan(&self, kind: RoundKind, shapes: &Shapes) -> Result<Plan, ConfigError> {
+        let parts = shapes.parts(&self.update.tensors)?;
+        Ok(self.plan_of(kind, shapes.parameters(), parts)?)
+    }
+
+    fn plan_of(&self, kind: RoundKind, parameters: u32, parts: Parts) -> Result<Plan, PlanError> {
         let UpdateSettings {
             clip_norm,
             range,
             value_bits,
             weight_cap,
+            compression,
+            tensors: _,
         } = self.update;
         let update = UpdatePlan {
             parameters,
@@ -171,8 +188,11 @@ impl Config {
             value_bits,
             weight_cap,
             max_cohort: self.cohort.max_clients,
+            compression,
+            parts,
         };
-        Plan::new(kind, update, self.training, self.server)
+        Plan::new(kind, update, self.training, self.server)?
+            .with_server_schedule(self.rounds.server_schedule)
     }
 
     /// The server's optimiser.
@@ -252,6 +272,9 @@ pub enum ConfigError {
     /// A value of `[update]`, `[training]` or `[server]` was refused.
     #[error("coordinator.toml: {0}")]
     Plan(#[from] PlanError),
+    /// The tensors of `update.tensors` are not those of the model.
+    #[error("coordinator.toml: update.tensors: {0}")]
+    Tensors(#[from] TensorsError),
     /// No threshold suits a roster that the bounds allow.
     #[error(
         "coordinator.toml: cohort.corrupt_fraction {corrupt} and cohort.dropout_fraction {dropout} \

@@ -97,9 +97,7 @@ impl Coordinator {
             return Err(ConfigError::NoAuthority.into());
         }
         for kind in [RoundKind::Train, RoundKind::EvaluateOnly] {
-            let plan = config
-                .plan(kind, model.shapes.parameters())
-                .map_err(ConfigError::from)?;
+            let plan = config.plan(kind, &model.shapes)?;
             encode_plan(&plan)?;
             parameters(&config, &plan)?;
         }

@@ -8,7 +8,7 @@ mod report;
 use std::{collections::BTreeSet, sync::Arc};
 
 use secagg::{ClientId, Context, Parameters, Session};
-use secagg_learning::{Plan, RoundKind, StopReason, UpdateCodec};
+use secagg_learning::{Plan, RoundKind, StopReason};
 use secagg_wire::{
     digest::{Digest, model_digest, plan_digest},
     message::CoordinatorMessage,
@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use self::{
-    apply::{Applied, apply},
+    apply::{Applied, Summed, apply},
     commit::{commit, participants, summary},
 };
 use crate::{
@@ -226,6 +226,9 @@ impl Training {
             .announcement(number, kind)
             .map_err(|error| (number, error))?;
         self.begin(number, kind, chosen.len());
+        let session = announcement.session.clone();
+        // From the history, so that a restart changes nothing.
+        let step = u64::from(self.completed()) + 1;
 
         let mut attempt = Attempt::new(&mut self.lobby, &self.environment, announcement);
         let outcome = attempt.run(chosen, substitutes).await;
@@ -242,11 +245,14 @@ impl Training {
         let participants = participants(&outcome);
         let contributors = outcome.contributors.clone();
 
-        let codec = UpdateCodec::new(&plan);
+        let summed = Summed {
+            plan: &plan,
+            session: &session,
+            step,
+        };
         // Other tasks move to other threads meanwhile.
-        let applied = tokio::task::block_in_place(|| {
-            apply(&self.model, &mut self.weights, kind, &codec, outcome)
-        });
+        let applied =
+            tokio::task::block_in_place(|| apply(&self.model, &mut self.weights, &summed, outcome));
         let Applied { file, counters } = match applied {
             Ok(applied) => applied,
             Err(failure) => {
@@ -308,7 +314,7 @@ impl Training {
         };
         let config = &self.environment.config;
         let plan = config
-            .plan(kind, self.model.shapes.parameters())
+            .plan(kind, &self.model.shapes)
             .map_err(|error| internal(&error))?;
         let bytes = encode_plan(&plan).map_err(|error| internal(&error))?;
         let parameters = parameters(config, &plan).map_err(|error| internal(&error))?;

@@ -324,3 +324,38 @@ async fn a_stop_abandons_the_round_and_tells_the_nodes() {
         }
     }
 }
+
+/// The server's rate follows the schedule by training rounds, right after a restart too.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_servers_schedule_goes_on_after_a_restart() {
+    let schedule = "server_schedule = { step = { every = 1, factor = 0.5 } }";
+    let text = config("").replace("rounds = 1", &format!("rounds = 3\n{schedule}"));
+    let folder = Folder::new(&text);
+    let (mut running, clients) = folder.run_with(3).await;
+    let mut members = whole_round(join_all(&running, &clients).await).await;
+    running.event("round_complete").await;
+    for member in &mut members {
+        member.accept().await;
+    }
+    running.kill().await;
+    drop(members);
+
+    let mut running = folder.run();
+    let mut members = join_all(&running, &clients).await;
+    for _ in 0..3 {
+        members = whole_round(members).await;
+    }
+    finished(members).await;
+    assert_eq!(running.ended().await.unwrap().rounds, 3);
+    let mut before = INITIAL.to_vec();
+    for (round, factor) in [(1, 1.0), (2, 0.5), (3, 0.25)] {
+        let after = folder.weights(round);
+        let whole: Vec<f32> = before
+            .iter()
+            .zip(&after)
+            .map(|(before, after)| before + (after - before) / factor)
+            .collect();
+        assert_moved(&before, &whole, &[1.0, 2.0, 3.0]);
+        before = after;
+    }
+}

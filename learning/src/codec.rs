@@ -17,18 +17,38 @@
 //! clipped updates, weighted by w. An element that is clamped is biased towards zero;
 //! range = clip_norm never clamps, a smaller one buys a finer step.
 //!
+//! Where the plan says so, the clipped update is rotated, and only a share of its coordinates is sent
+//! ([`compression`](crate::compression)); the server puts zeros for the others, and rotates the mean
+//! back. Then y above is a rotated coordinate, and the range that of the rotation. No sum can overflow
+//! for the same reason as before: the clamp comes last, whatever the rotation makes of an update.
+//!
+//! Where only parts of the model are trained ([`Parts`](crate::Parts)), Δ above is made of those parts.
+//!
+//! # Error feedback
+//! With k of d coordinates sent, the mean is unbiased when it is multiplied by d/k. The other way is
+//! error feedback (Seide et al. 2014; Karimireddy et al., "Error Feedback Fixes SignSGD", ICML 2019): a
+//! client keeps the part of its clipped update that it did not send, as a [`Residual`], and adds it to
+//! its next update, *before* that is clipped. So the clip bounds all that a client sends, its past
+//! included, and the residual is never longer than clip_norm. What rounding adds is not kept: it is
+//! unbiased, and averages out over clients. In the long run residuals make an update up to d/k times as
+//! long as the last training's alone, and clip_norm has to leave room for that.
+//!
 //! # Security
 //! Masked updates cannot be inspected: clipping and ranges bind honest clients only. A malicious
 //! one can send any ring element, so each element of the sum is off by up to the whole ring for
 //! each such client.
 
+use core::fmt;
+
 use rand_core::CryptoRng;
 use secagg::{InputError, Session, Vector};
+use zeroize::Zeroizing;
 
 use crate::{
+    compression::Transform,
     counters::{Counter, Counters},
-    plan::{COUNTERS_SEGMENT, Plan, RoundKind, UPDATE_SEGMENT},
-    rounding::{Rounded, Rounding, norm},
+    plan::{COUNTERS_SEGMENT, Compression, Plan, RoundKind, UPDATE_SEGMENT, UpdatePlan},
+    rounding::{Rounded, Rounding, clip, norm},
 };
 
 /// Encodes updates and decodes sums under one plan.
@@ -37,10 +57,38 @@ pub struct UpdateCodec {
     plan: Plan,
 }
 
+/// What a client has not sent of its updates so far: as private as they are, and wiped when dropped.
+pub struct Residual(Zeroizing<Vec<f32>>);
+
+impl fmt::Debug for Residual {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Residual({} elements)", self.0.len())
+    }
+}
+
+impl Residual {
+    /// One f32 a trained parameter, in the model's own units.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+/// A client's part of a round.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The masked input before masking.
+    pub input: Vector,
+    /// What is to be added to the client's next update if this one is really sent; `None` where the
+    /// plan has no error feedback or clients only evaluate.
+    pub residual: Option<Residual>,
+}
+
 /// What the sum of a round's masked vectors says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecodedSum {
-    /// The mean update, weighted by the clients' weights, one f32 a parameter; `None` where
+    /// The mean update, weighted by the clients' weights, one f32 a parameter, zero for those that
+    /// are not trained; `None` where
     /// clients only evaluated or no contributor had an example to train on.
     pub mean_delta: Option<Vec<f32>>,
     /// The sums of the contributors' counters.
@@ -68,6 +116,14 @@ pub enum CodecError {
         /// The update's length.
         found: usize,
         /// The plan's; 0 where clients only evaluate.
+        expected: usize,
+    },
+    /// The residual is that of a model of another size.
+    #[error("the residual has {found} elements; the plan says {expected}")]
+    Residual {
+        /// The residual's length.
+        found: usize,
+        /// The plan's.
         expected: usize,
     },
     /// An element of the update is infinite or not a number.
@@ -129,6 +185,7 @@ impl UpdateCodec {
 
     /// A client's masked input before masking: `delta` (new minus old weights, flat, as long as
     /// the plan's parameters; empty where clients only evaluate) and the client's own `counters`.
+    /// Of `delta` only the parts count that the plan trains.
     ///
     /// The weight is clipped to the plan's cap, the losses to their maxima
     /// ([`Counter::maximum`]); `rng` decides the rounding, 4 bytes an element.
@@ -147,6 +204,27 @@ impl UpdateCodec {
         counters: &Counters,
         rng: &mut impl CryptoRng,
     ) -> Result<Vector, CodecError> {
+        let encoded = self.encode_with_feedback(session, delta, None, counters, rng)?;
+        Ok(encoded.input)
+    }
+
+    /// The same with error feedback, where the plan has it: `residual`, that of the client's last
+    /// update that was sent, is added to `delta` before that is clipped. Where the plan has none,
+    /// nothing is added and none comes back.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode), and [`CodecError::Residual`].
+    ///
+    /// # Security
+    /// As [`encode`](Self::encode). A residual holds what is private of earlier rounds.
+    pub fn encode_with_feedback(
+        &self,
+        session: &Session,
+        delta: &[f32],
+        residual: Option<&Residual>,
+        counters: &Counters,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Encoded, CodecError> {
         self.check_session(session)?;
         let expected = self.plan.update_len();
         if delta.len() != expected {
@@ -155,23 +233,51 @@ impl UpdateCodec {
         }
         let norm = norm(delta)?;
         let counters = self.capped(counters)?;
+        let weight = counters.value(Counter::Weight);
         let mut builder = Vector::builder(session);
+        let mut kept = None;
+        let update = self.plan.update();
         if self.plan.kind() == RoundKind::Train {
-            let rounding = Rounding::new(&self.plan, norm, counters.value(Counter::Weight));
-            builder = builder.segment(UPDATE_SEGMENT, Rounded::new(rounding, delta, rng))?;
+            if is_plain(update) {
+                let clip = clip(norm, update.clip_norm);
+                let rounding = Rounding::new(&self.plan, clip, weight);
+                builder = builder.segment(UPDATE_SEGMENT, Rounded::new(rounding, delta, rng))?;
+            } else {
+                let feedback = update.compression.feedback;
+                let transform = Transform::new(update, session);
+                let residual = residual.filter(|_| feedback);
+                let mut rotated = self.rotated(&transform, delta, residual)?;
+                let sent = Zeroizing::new(transform.select(&rotated).into_owned());
+                let rounding = Rounding::new(&self.plan, 1.0, weight);
+                builder = builder.segment(UPDATE_SEGMENT, Rounded::new(rounding, &sent, rng))?;
+                if feedback {
+                    self.subtract(&transform, &mut rotated, &sent, weight);
+                    transform.unrotate(&mut rotated);
+                    kept = Some(Residual(rotated));
+                }
+            }
         }
-        let vector = builder
+        let input = builder
             .segment(COUNTERS_SEGMENT, counters.values().iter().copied())?
             .build()?;
-        Ok(vector)
+        Ok(Encoded {
+            input,
+            residual: kept,
+        })
     }
 
-    /// The mean update and the counters' sums, from the sum over `contributors` clients.
+    /// The mean update and the counters' sums, from the sum over `contributors` clients in `session`.
     ///
     /// # Errors
-    /// [`CodecError::Layout`], [`CodecError::Contributors`]; [`CodecError::ElementSum`] or
+    /// [`CodecError::Layout`], [`CodecError::Cohort`], [`CodecError::Contributors`]; [`CodecError::ElementSum`] or
     /// [`CodecError::CounterSum`] where honest contributors cannot have sent such a sum.
-    pub fn decode(&self, sum: &Vector, contributors: u32) -> Result<DecodedSum, CodecError> {
+    pub fn decode(
+        &self,
+        session: &Session,
+        sum: &Vector,
+        contributors: u32,
+    ) -> Result<DecodedSum, CodecError> {
+        self.check_session(session)?;
         let max_cohort = self.plan.update().max_cohort;
         if *sum.layout() != self.plan.layout() {
             return Err(CodecError::Layout);
@@ -187,7 +293,7 @@ impl UpdateCodec {
         let mean_delta = match self.plan.kind() {
             RoundKind::Train => {
                 let mean = self.mean(sum, contributors, total_weight)?;
-                (total_weight > 0).then_some(mean)
+                (total_weight > 0).then(|| self.expanded(session, mean))
             }
             RoundKind::EvaluateOnly => None,
         };
@@ -198,18 +304,121 @@ impl UpdateCodec {
     }
 
     /// The analytic bound on the error of one element of the mean update: how far
-    /// [`decode`](Self::decode) can be from the exact weighted mean of the clipped updates, where
-    /// no element was clamped to the range (with clamping: from the mean of the clamped ones).
+    /// [`decode`](Self::decode) can be from what it would give without rounding, which is the exact
+    /// weighted mean of the clipped updates where no element was clamped to the range (with clamping:
+    /// of the clamped ones) and all coordinates are sent.
     ///
     /// Each of the n contributors is off by less than one step before it is divided by its share
-    /// of the weight: n·(range/max)·cap/Σw, and n·range·cap/Σw·2^−23 more for the floats. With all
-    /// clients at the cap that is one step. Infinite where `total_weight` is 0.
+    /// of the weight: n·(range/max)·cap/Σw, and n·range·cap/Σw·2^−23 more for the floats, times d/k
+    /// where k of d coordinates are sent without error feedback. With all clients at the cap that is
+    /// one step. With a rotation, which can gather the errors of all coordinates in one element, it is
+    /// [`error_norm_bound`](Self::error_norm_bound). Infinite where `total_weight` is 0.
     pub fn error_bound(&self, contributors: u32, total_weight: u64) -> f64 {
+        match self.plan.update().compression.rotation {
+            None => self.coordinate_bound(contributors, total_weight) * self.expansion(),
+            Some(_) => self.error_norm_bound(contributors, total_weight),
+        }
+    }
+
+    /// The analytic bound on the L2 norm of the mean update's error: √k times that of one coordinate,
+    /// where k are sent, and what the floats of the rotation add. It says the more, the more
+    /// coordinates there are: the typical error of one element is the norm's over √d.
+    pub fn error_norm_bound(&self, contributors: u32, total_weight: u64) -> f64 {
+        let update = self.plan.update();
+        let sent = update.coordinates();
+        let coordinate = self.coordinate_bound(contributors, total_weight);
+        let rounded = f64::from(sent).sqrt() * coordinate;
+        // There, of vectors up to the clip norm, and back.
+        let rotated =
+            Transform::rounding_error_of(update) * (2.0 * f64::from(update.clip_norm) + rounded);
+        (rounded + rotated) * self.expansion()
+    }
+
+    fn coordinate_bound(&self, contributors: u32, total_weight: u64) -> f64 {
         let reach = f64::from(contributors)
-            * f64::from(self.plan.update().range)
+            * self.plan.value_range()
             * f64::from(self.plan.update().weight_cap)
             / total_weight as f64;
-        reach / f64::from(self.plan.value_max()) + reach * FLOAT_SLACK
+        let slack = match is_plain(self.plan.update()) {
+            true => FLOAT_SLACK,
+            // The clip, the division by the share and the residual round once more each.
+            false => 4.0 * FLOAT_SLACK,
+        };
+        reach / f64::from(self.plan.value_max()) + reach * slack
+    }
+
+    /// d/k where k of d coordinates are sent and nobody sends the others later.
+    fn expansion(&self) -> f64 {
+        let update = self.plan.update();
+        match update.compression.feedback {
+            true => 1.0,
+            false => f64::from(update.trained()) / f64::from(update.coordinates()),
+        }
+    }
+
+    /// The update with the residual, clipped and rotated.
+    fn rotated(
+        &self,
+        transform: &Transform,
+        delta: &[f32],
+        residual: Option<&Residual>,
+    ) -> Result<Zeroizing<Vec<f32>>, CodecError> {
+        let mut update = Zeroizing::new(self.plan.update().parts.gather(delta));
+        if let Some(Residual(residual)) = residual {
+            let (found, expected) = (residual.len(), update.len());
+            if found != expected {
+                return Err(CodecError::Residual { found, expected });
+            }
+            for (element, &rest) in update.iter_mut().zip(residual.iter()) {
+                *element += rest;
+            }
+        }
+        let clip = clip(norm(&update)?, self.plan.update().clip_norm);
+        for element in update.iter_mut() {
+            *element = nearest(f64::from(*element) * clip);
+        }
+        transform.rotate(&mut update);
+        Ok(update)
+    }
+
+    /// Takes what is sent, before it is rounded, from a rotated update. A client without weight sends
+    /// nothing.
+    fn subtract(&self, transform: &Transform, rotated: &mut [f32], sent: &[f32], weight: u64) {
+        if weight == 0 {
+            return;
+        }
+        let cap = f64::from(self.plan.update().weight_cap);
+        let limit = self.plan.value_range() * cap / weight as f64;
+        let left = |element: f32| {
+            let element = f64::from(element);
+            nearest(element - element.clamp(-limit, limit))
+        };
+        match transform.positions() {
+            None => rotated
+                .iter_mut()
+                .for_each(|element| *element = left(*element)),
+            Some(positions) => {
+                for (&position, &element) in positions.iter().zip(sent) {
+                    rotated[position as usize] = left(element);
+                }
+            }
+        }
+    }
+
+    /// The mean update from the mean of the coordinates that were sent.
+    fn expanded(&self, session: &Session, mut mean: Vec<f32>) -> Vec<f32> {
+        let update = self.plan.update();
+        if is_plain(update) {
+            return mean;
+        }
+        let expansion = self.expansion();
+        for element in &mut mean {
+            *element = nearest(f64::from(*element) * expansion);
+        }
+        let transform = Transform::new(update, session);
+        let mut mean = transform.spread(mean);
+        transform.unrotate(&mut mean);
+        update.parts.scatter(mean, update.parameters as usize)
     }
 
     fn check_session(&self, session: &Session) -> Result<(), CodecError> {
@@ -274,20 +483,16 @@ impl UpdateCodec {
         let scale = match total_weight {
             0 => 0.0,
             weight => {
-                f64::from(self.plan.update().range) * f64::from(self.plan.update().weight_cap)
+                self.plan.value_range() * f64::from(self.plan.update().weight_cap)
                     / (max as f64 * weight as f64)
             }
         };
         let mut largest = 0;
-        let mut mean = Vec::with_capacity(self.plan.update_len());
-        mean.extend(elements(sum)?.map(|value| {
+        let elements_of_sum = elements(sum)?;
+        let mut mean = Vec::with_capacity(elements_of_sum.len());
+        mean.extend(elements_of_sum.map(|value| {
             largest = value.max(largest);
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "rounds to the nearest f32; the plan's bounds keep it finite"
-            )]
-            let element = ((value as f64 - offset as f64) * scale) as f32;
-            element
+            nearest((value as f64 - offset as f64) * scale)
         }));
         if largest <= bound {
             return Ok(mean);
@@ -307,6 +512,20 @@ impl UpdateCodec {
 /// Relative to the reach of the mean: half a unit in the last place of an f32, and as much again for
 /// everything that is computed in f64.
 const FLOAT_SLACK: f64 = f32::EPSILON as f64;
+
+/// Whether an update is sent as it is.
+fn is_plain(update: &UpdatePlan) -> bool {
+    update.compression == Compression::NONE && update.parts.is_all()
+}
+
+/// The nearest f32; the plan's bounds keep it finite.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "rounds to the nearest f32, and nothing here is beyond its range"
+)]
+fn nearest(value: f64) -> f32 {
+    value as f32
+}
 
 fn elements(sum: &Vector) -> Result<impl ExactSizeIterator<Item = u64>, CodecError> {
     sum.segment(UPDATE_SEGMENT).ok_or(CodecError::Layout)

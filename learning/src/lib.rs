@@ -4,10 +4,11 @@
 //! What happens to a model update on its way to the global weights:
 //!
 //! ```text
-//! client   delta (f32) → L2 clip → × weight/weight cap → clamp to ±range → scale
-//!                      → stochastic rounding → offset → ring element   [`UpdateCodec::encode`]
+//! client   delta (f32) → + residual → L2 clip → rotation → selection of coordinates
+//!          → × weight/weight cap → clamp to ±range → scale → stochastic rounding → offset
+//!          → ring element                                              [`UpdateCodec::encode`]
 //! protocol the sum of all clients' ring elements, modulo 2^b            (crate `secagg`)
-//! server   sum → weighted mean delta (f32)                             [`UpdateCodec::decode`]
+//! server   sum → mean → rotated back: weighted mean delta (f32)        [`UpdateCodec::decode`]
 //!          weights, mean delta → new weights                           [`ServerOptimizer::step`]
 //! ```
 //!
@@ -20,12 +21,14 @@
 //! | [`plan`] | [`Plan`]: what a round computes; a plan that exists cannot overflow |
 //! | [`counters`] | [`Counters`]: the figures that travel beside the update |
 //! | [`codec`] | [`UpdateCodec`]: a client's update to a ring vector, a sum back to a mean |
-//! | [`optimizer`] | [`ServerOptimizer`]: FedAvg, FedAvgM, FedAdam, FedYogi |
+//! | [`compression`] | smaller updates: a random rotation, and a random share of the coordinates |
+//! | [`optimizer`] | [`ServerOptimizer`]: FedAvg, FedAvgM, FedAdagrad, FedAdam, FedYogi |
 //! | [`schedule`] | [`Schedule`]: how a rate changes from step to step |
 //! | [`selection`] | which clients take part in a round |
 //! | [`stopping`] | when training ends, and which round was best |
 
 pub mod codec;
+pub mod compression;
 pub mod counters;
 pub mod optimizer;
 pub mod plan;
@@ -34,11 +37,12 @@ pub mod schedule;
 pub mod selection;
 pub mod stopping;
 
-pub use codec::{CodecError, DecodedSum, UpdateCodec};
+pub use codec::{CodecError, DecodedSum, Encoded, Residual, UpdateCodec};
 pub use counters::{Counter, Counters, CountersError, Validation};
 pub use optimizer::{OptimizerError, ServerOptimizer};
 pub use plan::{
-    LocalOptimizer, Plan, PlanError, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+    Compression, LocalOptimizer, Parts, PartsError, Plan, PlanError, Rotated, RoundKind,
+    ServerOptimizerConfig, TrainingPlan, UpdatePlan,
 };
 pub use schedule::Schedule;
 pub use selection::{Candidate, SelectionError, SelectionRule, Strategy};

@@ -4,19 +4,23 @@
 //! mean of the clients' updates (new minus old weights), element by element:
 //!
 //! ```text
-//!            m ← β₁·m + (1 − β₁)·Δ                      from m = 0
-//! FedAdam    v ← β₂·v + (1 − β₂)·Δ²                     from v = τ²
-//! FedYogi    v ← v − (1 − β₂)·Δ²·sign(v − Δ²)           from v = τ²
-//!            x ← x + η·m / (√v + τ)
+//!              m ← β₁·m + (1 − β₁)·Δ                    from m = 0
+//! FedAdagrad   v ← v + Δ²                               from v = τ²
+//! FedAdam      v ← β₂·v + (1 − β₂)·Δ²                   from v = τ²
+//! FedYogi      v ← v − (1 − β₂)·Δ²·sign(v − Δ²)         from v = τ²
+//!              x ← x + η·m / (√v + τ)
 //! ```
 //!
 //! The paper asks for an initial v of at least τ²; here it is τ². As in the paper there is no bias
 //! correction. FedAvg (McMahan et al. 2017) is x ← x + η·Δ; FedAvgM (Hsu, Qi and Brown 2019) is
 //! m ← β·m + Δ, x ← x + η·m, without damping.
+//!
+//! A [`Schedule`](crate::Schedule) may multiply η by a factor of its own in each step
+//! ([`ServerOptimizer::step_with`]).
 
 use std::collections::BTreeMap;
 
-use crate::plan::{PlanError, ServerOptimizerConfig, check};
+use crate::plan::{Parts, PlanError, ServerOptimizerConfig, check};
 
 /// Name of the averaged update m in an exported state.
 pub const MOMENTUM: &str = "momentum";
@@ -57,7 +61,21 @@ pub enum OptimizerError {
         /// Where.
         index: usize,
     },
-    /// A variance is an average of squares and never negative.
+    /// A schedule's factor is a number from 0 to 1.
+    #[error("the rate's factor is {factor}; it must be a number from 0 to 1")]
+    Factor {
+        /// The factor given.
+        factor: f64,
+    },
+    /// The parts to change reach beyond the weights.
+    #[error("parts end at {end}, but the optimiser is for {len} weights")]
+    Parts {
+        /// Where the last one ends.
+        end: u32,
+        /// The length of the weights.
+        len: usize,
+    },
+    /// A variance is a sum or an average of squares and never negative.
     #[error("variance[{index}] is negative")]
     NegativeVariance {
         /// Where.
@@ -91,6 +109,15 @@ impl ServerOptimizer {
                 rate,
                 beta: momentum,
                 momentum: zeros(),
+            },
+            ServerOptimizerConfig::FedAdagrad { rate, beta1, tau } => Rule::Adaptive {
+                second_moment: SecondMoment::Adagrad,
+                rate,
+                beta1,
+                beta2: 0.0,
+                tau,
+                momentum: zeros(),
+                variance: vec![tau * tau; len],
             },
             ServerOptimizerConfig::FedAdam {
                 rate,
@@ -170,11 +197,38 @@ impl ServerOptimizer {
     /// [`OptimizerError::Length`] or [`OptimizerError::NotFinite`], also where the new weights or
     /// the new state would not be finite; then neither weights nor state have changed.
     pub fn step(&mut self, weights: &mut [f32], mean_delta: &[f32]) -> Result<(), OptimizerError> {
+        self.step_with(1.0, &Parts::ALL, weights, mean_delta)
+    }
+
+    /// The same with the rate times `factor`, that of a schedule at this step: a number from 0 to 1;
+    /// and for those parts of the weights alone. The others do not change, nor does their state.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), and [`OptimizerError::Factor`]; [`OptimizerError::Parts`] where the
+    /// parts reach beyond the weights.
+    pub fn step_with(
+        &mut self,
+        factor: f64,
+        parts: &Parts,
+        weights: &mut [f32],
+        mean_delta: &[f32],
+    ) -> Result<(), OptimizerError> {
+        if !(0.0..=1.0).contains(&factor) {
+            return Err(OptimizerError::Factor { factor });
+        }
+        if parts.end() as usize > self.len {
+            return Err(OptimizerError::Parts {
+                end: parts.end(),
+                len: self.len,
+            });
+        }
         check_vector("weights", weights, self.len)?;
         check_vector("mean_delta", mean_delta, self.len)?;
         // A second pass writes what the first has found to be finite.
-        for index in 0..self.len {
-            let next = self.rule.next(index, weights[index], mean_delta[index]);
+        for index in parts.stretches(self.len).flatten() {
+            let next = self
+                .rule
+                .next(factor, index, weights[index], mean_delta[index]);
             for (name, value) in [
                 ("new weights", next.weight),
                 ("new momentum", next.momentum),
@@ -186,9 +240,11 @@ impl ServerOptimizer {
                 }
             }
         }
-        for (index, (weight, &delta)) in weights.iter_mut().zip(mean_delta).enumerate() {
-            let next = self.rule.next(index, *weight, delta);
-            *weight = next.weight;
+        for index in parts.stretches(self.len).flatten() {
+            let next = self
+                .rule
+                .next(factor, index, weights[index], mean_delta[index]);
+            weights[index] = next.weight;
             match &mut self.rule {
                 Rule::FedAvg { .. } => {}
                 Rule::FedAvgM { momentum, .. } => momentum[index] = next.momentum,
@@ -227,6 +283,8 @@ enum Rule {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum SecondMoment {
+    /// Has no decay: `beta2` is not used.
+    Adagrad,
     Adam,
     Yogi,
 }
@@ -239,17 +297,17 @@ struct Next {
 }
 
 impl Rule {
-    fn next(&self, index: usize, weight: f32, delta: f32) -> Next {
+    fn next(&self, factor: f64, index: usize, weight: f32, delta: f32) -> Next {
         let (weight, delta) = (f64::from(weight), f64::from(delta));
         let (weight, momentum, variance) = match self {
-            Self::FedAvg { rate } => (weight + f64::from(*rate) * delta, 0.0, 0.0),
+            Self::FedAvg { rate } => (weight + factor * f64::from(*rate) * delta, 0.0, 0.0),
             Self::FedAvgM {
                 rate,
                 beta,
                 momentum,
             } => {
                 let momentum = f64::from(*beta) * f64::from(momentum[index]) + delta;
-                (weight + f64::from(*rate) * momentum, momentum, 0.0)
+                (weight + factor * f64::from(*rate) * momentum, momentum, 0.0)
             }
             Self::Adaptive {
                 second_moment,
@@ -265,10 +323,12 @@ impl Rule {
                 let before = f64::from(variance[index]);
                 let momentum = beta1 * f64::from(momentum[index]) + (1.0 - beta1) * delta;
                 let variance = match second_moment {
+                    SecondMoment::Adagrad => before + square,
                     SecondMoment::Adam => beta2 * before + (1.0 - beta2) * square,
                     SecondMoment::Yogi => before - (1.0 - beta2) * square * sign(before - square),
                 };
-                let step = f64::from(*rate) * momentum / (variance.sqrt() + f64::from(*tau));
+                let rate = factor * f64::from(*rate);
+                let step = rate * momentum / (variance.sqrt() + f64::from(*tau));
                 (weight + step, momentum, variance)
             }
         };

@@ -10,8 +10,17 @@
 use secagg::{Layout, ParametersError};
 use serde::{Deserialize, Serialize};
 
+use crate::schedule::{self, Schedule};
+
 pub(crate) mod check;
+mod compression;
+mod parts;
 mod ring;
+
+pub use self::{
+    compression::{Compression, Rotated},
+    parts::{Parts, PartsError},
+};
 
 /// The segment that holds the model update.
 pub const UPDATE_SEGMENT: &str = "update";
@@ -39,7 +48,7 @@ pub struct UpdatePlan {
     /// units, 1e-9 to 1e9.
     pub clip_norm: f32,
     /// Largest magnitude of one weighted element; what lies beyond is clamped. In the model's own
-    /// units, 1e-9 to 1e9.
+    /// units, 1e-9 to 1e9. A rotation has a range of its own ([`Rotated::range`]).
     pub range: f32,
     /// Bits v of a rounded value, 2 to 24: it lies within ±(2^(v−1) − 1).
     pub value_bits: u8,
@@ -48,6 +57,26 @@ pub struct UpdatePlan {
     /// The largest number of clients that a round may sum; at least 3, for a sum of two reveals
     /// each to the other.
     pub max_cohort: u32,
+    /// What makes the update smaller.
+    #[serde(default)]
+    pub compression: Compression,
+    /// Which parameters are trained and sent; the others stay as they are.
+    #[serde(default)]
+    pub parts: Parts,
+}
+
+impl UpdatePlan {
+    /// How many parameters are trained.
+    #[must_use]
+    pub fn trained(&self) -> u32 {
+        self.parts.len(self.parameters)
+    }
+
+    /// How many coordinates of the update are sent: the share of those that are trained.
+    #[must_use]
+    pub fn coordinates(&self) -> u32 {
+        self.compression.coordinates(self.trained())
+    }
 }
 
 /// How a client trains.
@@ -121,6 +150,15 @@ pub enum ServerOptimizerConfig {
         /// Adaptivity τ, 1e-9 to 1e9: the larger, the less adaptive.
         tau: f32,
     },
+    /// Adagrad on the server (Reddi et al. 2021, Algorithm 2).
+    FedAdagrad {
+        /// Server learning rate η, 1e-9 to 1e9.
+        rate: f32,
+        /// Decay β₁ of the mean update's average, 0 or more and below 1; the paper's is 0.
+        beta1: f32,
+        /// Adaptivity τ, 1e-9 to 1e9: the larger, the less adaptive.
+        tau: f32,
+    },
 }
 
 /// What a round computes. A plan that exists is valid, and no sum under it can overflow.
@@ -131,6 +169,7 @@ pub struct Plan {
     update: UpdatePlan,
     training: TrainingPlan,
     server: ServerOptimizerConfig,
+    server_schedule: Schedule,
     modulus_bits: u8,
     layout: Layout,
 }
@@ -185,6 +224,14 @@ pub enum PlanError {
         /// The widest ring that may be used, in bits.
         bits: u8,
     },
+    /// The parts that are trained reach beyond the model.
+    #[error("update.parts end at {end}; the model has {parameters} parameters")]
+    Parts {
+        /// Where the last one ends.
+        end: u32,
+        /// The plan's parameters.
+        parameters: u32,
+    },
     /// The masked vector's layout was refused.
     #[error("layout: {0}")]
     Layout(#[from] ParametersError),
@@ -211,6 +258,7 @@ impl Plan {
             update,
             training,
             server,
+            server_schedule: Schedule::Constant,
             modulus_bits: ring::update_bits(&update)?,
             layout,
         })
@@ -221,7 +269,20 @@ impl Plan {
     /// # Errors
     /// [`PlanError::Layout`] where the other kind's layout is refused.
     pub fn with_kind(&self, kind: RoundKind) -> Result<Self, PlanError> {
-        Self::new(kind, self.update, self.training, self.server)
+        Self::new(kind, self.update, self.training, self.server)?
+            .with_server_schedule(self.server_schedule)
+    }
+
+    /// The same plan with another schedule of the server's rate; [`Plan::new`] leaves it constant.
+    ///
+    /// # Errors
+    /// A [`PlanError`] that names the schedule's value and its bounds.
+    pub fn with_server_schedule(self, server_schedule: Schedule) -> Result<Self, PlanError> {
+        server_schedule.check(SERVER_SCHEDULE)?;
+        Ok(Self {
+            server_schedule,
+            ..self
+        })
     }
 
     /// What the clients do.
@@ -244,11 +305,29 @@ impl Plan {
         &self.server
     }
 
-    /// Elements of the update that a client sends: the parameters, or 0 where it only evaluates.
+    /// How the rate of the server's optimiser changes; a step is a training round, the first is 1.
+    pub const fn server_schedule(&self) -> &Schedule {
+        &self.server_schedule
+    }
+
+    /// Elements of a client's update before it is made smaller: the parameters, or 0 where it only
+    /// evaluates. How many coordinates it sends of them, [`UpdatePlan::coordinates`] says.
     pub const fn update_len(&self) -> usize {
         match self.kind {
             RoundKind::Train => self.update.parameters as usize,
             RoundKind::EvaluateOnly => 0,
+        }
+    }
+
+    /// The largest magnitude of one weighted coordinate, in the model's own units: the range, or, with
+    /// a rotation, its range times clip_norm/√(trained parameters).
+    pub fn value_range(&self) -> f64 {
+        let update = &self.update;
+        match update.compression.rotation {
+            None => f64::from(update.range),
+            Some(Rotated { range }) => {
+                f64::from(range) * f64::from(update.clip_norm) / f64::from(update.trained()).sqrt()
+            }
         }
     }
 
@@ -263,8 +342,8 @@ impl Plan {
         self.modulus_bits
     }
 
-    /// The layout of the masked vector: `update` (absent where clients only evaluate), then
-    /// `counters`, whose ring has the fewest bits from 48 to 64 that hold every counter's sum.
+    /// The layout of the masked vector: `update` (absent where clients only evaluate) with the
+    /// coordinates that are sent, then `counters`, whose ring has the fewest bits from 48 to 64 that hold every counter's sum.
     pub fn layout(&self) -> Layout {
         self.layout.clone()
     }
@@ -278,13 +357,16 @@ struct RawPlan {
     update: UpdatePlan,
     training: TrainingPlan,
     server: ServerOptimizerConfig,
+    #[serde(default)]
+    server_schedule: Schedule,
 }
 
 impl TryFrom<RawPlan> for Plan {
     type Error = PlanError;
 
     fn try_from(raw: RawPlan) -> Result<Self, PlanError> {
-        Self::new(raw.kind, raw.update, raw.training, raw.server)
+        Self::new(raw.kind, raw.update, raw.training, raw.server)?
+            .with_server_schedule(raw.server_schedule)
     }
 }
 
@@ -295,6 +377,15 @@ impl From<Plan> for RawPlan {
             update: plan.update,
             training: plan.training,
             server: plan.server,
+            server_schedule: plan.server_schedule,
         }
     }
 }
+
+const SERVER_SCHEDULE: schedule::Names = schedule::Names {
+    every: "server_schedule.step.every",
+    factor: "server_schedule.step.factor",
+    steps: "server_schedule.cosine.steps",
+    floor: "server_schedule.cosine.floor",
+    warm_up: "server_schedule.noam.warm_up",
+};

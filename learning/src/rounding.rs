@@ -35,6 +35,16 @@ pub(crate) fn norm(delta: &[f32]) -> Result<f64, CodecError> {
     })
 }
 
+/// What clips an update of that norm to `clip_norm`.
+pub(crate) fn clip(norm: f64, clip_norm: f32) -> f64 {
+    let clip_norm = f64::from(clip_norm);
+    if norm > clip_norm {
+        clip_norm / norm
+    } else {
+        1.0
+    }
+}
+
 /// How an element becomes a whole number from 0 to 2·max.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rounding {
@@ -47,20 +57,14 @@ pub(crate) struct Rounding {
 }
 
 impl Rounding {
-    /// The rounding of an update of L2 norm `norm`, from a client of `weight`, at most the cap.
-    pub(crate) fn new(plan: &Plan, norm: f64, weight: u64) -> Self {
-        let update = plan.update();
-        let clip_norm = f64::from(update.clip_norm);
-        let clip = if norm > clip_norm {
-            clip_norm / norm
-        } else {
-            1.0
-        };
-        let share = weight as f64 / f64::from(update.weight_cap);
+    /// The rounding of an update that is multiplied by `clip`, from a client of `weight`, at most the
+    /// cap.
+    pub(crate) fn new(plan: &Plan, clip: f64, weight: u64) -> Self {
+        let share = weight as f64 / f64::from(plan.update().weight_cap);
         let max = f64::from(plan.value_max());
         let limit = max * FRACTION;
         Self {
-            factor: clip * share * (limit / f64::from(update.range)),
+            factor: clip * share * (limit / plan.value_range()),
             limit,
             offset: u64::from(plan.value_max()) << FRACTION_BITS,
         }
@@ -165,7 +169,10 @@ mod tests {
     use rand_core::SeedableRng;
 
     use super::*;
-    use crate::plan::{LocalOptimizer, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan};
+    use crate::plan::{
+        Compression, LocalOptimizer, Parts, RoundKind, ServerOptimizerConfig, TrainingPlan,
+        UpdatePlan,
+    };
 
     fn rounding(value_bits: u8, range: f32, weight: u64) -> Rounding {
         let update = UpdatePlan {
@@ -175,6 +182,8 @@ mod tests {
             value_bits,
             weight_cap: 8,
             max_cohort: 3,
+            compression: Compression::NONE,
+            parts: Parts::ALL,
         };
         let training = TrainingPlan {
             epochs: 1,
@@ -185,7 +194,7 @@ mod tests {
         };
         let server = ServerOptimizerConfig::FedAvg { rate: 1.0 };
         let plan = Plan::new(RoundKind::Train, update, training, server).unwrap();
-        Rounding::new(&plan, 0.0, weight)
+        Rounding::new(&plan, 1.0, weight)
     }
 
     #[test]

@@ -5,8 +5,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use secagg::{Context, GraphKind, InputError, Parameters, Session, ThreatModel, Vector};
 use secagg_learning::{
-    CodecError, Counter, Counters, LocalOptimizer, Plan, RoundKind, ServerOptimizerConfig,
-    TrainingPlan, UpdateCodec, UpdatePlan,
+    CodecError, Compression, Counter, Counters, DecodedSum, LocalOptimizer, Parts, Plan, RoundKind,
+    ServerOptimizerConfig, TrainingPlan, UpdateCodec, UpdatePlan,
     plan::{COUNTERS_SEGMENT, UPDATE_SEGMENT},
 };
 
@@ -17,6 +17,8 @@ const UPDATE: UpdatePlan = UpdatePlan {
     value_bits: 16,
     weight_cap: 10,
     max_cohort: 5,
+    compression: Compression::NONE,
+    parts: Parts::ALL,
 };
 
 fn plan(kind: RoundKind, update: UpdatePlan) -> Plan {
@@ -71,6 +73,10 @@ impl Setting {
         self.codec
             .encode(&self.session, delta, counters, &mut self.rng)
     }
+
+    fn decode(&self, sum: &Vector, contributors: u32) -> Result<DecodedSum, CodecError> {
+        self.codec.decode(&self.session, sum, contributors)
+    }
 }
 
 fn weight(examples: u64) -> Counters {
@@ -122,6 +128,8 @@ fn cohort() -> impl Strategy<Value = (UpdatePlan, Vec<Client>)> {
                     value_bits,
                     weight_cap,
                     max_cohort: (clients + spare).max(3),
+                    compression: Compression::NONE,
+                    parts: Parts::ALL,
                 };
                 (update, cohort)
             })
@@ -149,7 +157,7 @@ proptest! {
             counters.iter_mut().zip(own).for_each(|(to, from)| *to += from);
         }
         let contributors = u32::try_from(cohort.len()).unwrap();
-        let decoded = setting.codec.decode(&sum, contributors).unwrap();
+        let decoded = setting.decode(&sum, contributors).unwrap();
         prop_assert_eq!(decoded.counters.values(), &counters);
         let total = counters[0];
         if total == 0 {
@@ -203,7 +211,7 @@ fn a_range_of_the_clip_norm_never_clamps() {
         sum.add(&setting.encode(&delta, &weight(examples)).unwrap())
             .unwrap();
     }
-    let decoded = setting.codec.decode(&sum, 3).unwrap();
+    let decoded = setting.decode(&sum, 3).unwrap();
     assert_eq!(decoded.counters, weight(16));
     let mean = decoded.mean_delta.unwrap();
     // (1.2, 1.6)·10/16, 1·5/16, −0.5·1/16
@@ -248,7 +256,7 @@ fn the_largest_cohort_at_the_extremes_does_not_overflow() {
             for _ in 0..max_cohort {
                 sum.add(&client).unwrap();
             }
-            let decoded = setting.codec.decode(&sum, max_cohort).unwrap();
+            let decoded = setting.decode(&sum, max_cohort).unwrap();
             assert_eq!(decoded.mean_delta, Some(vec![1.0, -1.0, 1.0, -1.0]));
             let plan = plan(RoundKind::Train, update);
             for counter in Counter::ALL {
@@ -266,7 +274,7 @@ fn zeros_of_either_sign_and_subnormals_decode_to_zero() {
     let mut setting = Setting::new(RoundKind::Train, UPDATE);
     let delta = [0.0, -0.0, f32::from_bits(1), -f32::MIN_POSITIVE];
     let vector = setting.encode(&delta, &weight(10)).unwrap();
-    let decoded = setting.codec.decode(&vector, 1).unwrap();
+    let decoded = setting.decode(&vector, 1).unwrap();
     assert_eq!(decoded.mean_delta, Some(vec![0.0; 4]));
 }
 
@@ -287,12 +295,7 @@ fn rounding_is_unbiased_over_clients() {
         sum.add(&setting.encode(&delta, &weight(10)).unwrap())
             .unwrap();
     }
-    let mean = setting
-        .codec
-        .decode(&sum, 2_000)
-        .unwrap()
-        .mean_delta
-        .unwrap();
+    let mean = setting.decode(&sum, 2_000).unwrap().mean_delta.unwrap();
     let tolerance = 5.0 * step * (0.3_f32 * 0.7 / 2_000.0).sqrt();
     for (found, expected) in mean.iter().zip(delta) {
         assert!(
@@ -319,7 +322,7 @@ fn an_evaluation_carries_counters_only() {
     counters.record_validation(12.5, 3, 5, 8).unwrap();
     let vector = setting.encode(&[], &counters).unwrap();
     assert!(vector.segment(UPDATE_SEGMENT).is_none());
-    let decoded = setting.codec.decode(&vector, 1).unwrap();
+    let decoded = setting.decode(&vector, 1).unwrap();
     assert_eq!(decoded.mean_delta, None);
     assert_eq!(decoded.counters, counters);
     assert_eq!(
@@ -389,7 +392,9 @@ fn a_session_of_another_plan_is_refused() {
         Err(CodecError::Layout)
     );
     let foreign = Vector::zero(evaluate.session.layout());
-    assert_eq!(setting.codec.decode(&foreign, 3), Err(CodecError::Layout));
+    assert_eq!(setting.decode(&foreign, 3), Err(CodecError::Layout));
+    let own = Setting::new(RoundKind::Train, UPDATE);
+    assert_eq!(own.decode(&foreign, 3), Err(CodecError::Layout));
     // The layout of 10 clients is that of 16, but the plan has room for 10 only.
     let update = UpdatePlan {
         max_cohort: 10,
@@ -417,11 +422,11 @@ fn a_sum_that_the_contributors_cannot_have_sent_is_refused() {
             .build()
     };
     let edge = vector([0, 65_534, 65_534, 0], [10, 0, 0, 0, 0, 0, 0]).unwrap();
-    let mean = setting.codec.decode(&edge, 1).unwrap().mean_delta;
+    let mean = setting.decode(&edge, 1).unwrap().mean_delta;
     assert_eq!(mean, Some(vec![-1.0, 1.0, 1.0, -1.0]));
     let above = vector([0, 65_534, 65_535, 0], [10, 0, 0, 0, 0, 0, 0]).unwrap();
     assert_eq!(
-        setting.codec.decode(&above, 1),
+        setting.decode(&above, 1),
         Err(CodecError::ElementSum {
             index: 2,
             value: 65_535,
@@ -430,7 +435,7 @@ fn a_sum_that_the_contributors_cannot_have_sent_is_refused() {
     );
     let heavy = vector([0; 4], [11, 0, 0, 0, 0, 0, 0]).unwrap();
     assert_eq!(
-        setting.codec.decode(&heavy, 1),
+        setting.decode(&heavy, 1),
         Err(CodecError::CounterSum {
             counter: Counter::Weight,
             value: 11,
@@ -439,7 +444,7 @@ fn a_sum_that_the_contributors_cannot_have_sent_is_refused() {
     );
     for contributors in [0, 6] {
         assert_eq!(
-            setting.codec.decode(&edge, contributors),
+            setting.decode(&edge, contributors),
             Err(CodecError::Contributors {
                 contributors,
                 max_cohort: 5

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use secagg_learning::{
-    OptimizerError, PlanError, ServerOptimizer, ServerOptimizerConfig,
+    OptimizerError, Parts, PlanError, ServerOptimizer, ServerOptimizerConfig,
     optimizer::{MOMENTUM, VARIANCE},
 };
 
@@ -130,6 +130,91 @@ fn fedyogi_follows_algorithm_2() {
     );
 }
 
+const ADAGRAD: ServerOptimizerConfig = ServerOptimizerConfig::FedAdagrad {
+    rate: 1.0,
+    beta1: 0.5,
+    tau: 0.5,
+};
+
+#[test]
+fn fedadagrad_follows_algorithm_2() {
+    // η = 1, β₁ = 0.5, τ = 0.5, so v starts at τ² = 0.25; Δ chosen so that √v is exact.
+    // Step 1, Δ = 1.2: m = 0.6, v = 0.25 + 1.44 = 1.69 = 1.3², x = 1 + 0.6/(1.3 + 0.5) = 4/3
+    // Step 2, Δ = 3.12: m = 0.3 + 1.56 = 1.86, v = 1.69 + 9.7344 = 11.4244 = 3.38²
+    //   x = 4/3 + 1.86/(3.38 + 0.5) = 4/3 + 93/194
+    // The second element sees the same updates negated.
+    let mut optimizer = ServerOptimizer::new(&ADAGRAD, 2).unwrap();
+    let mut weights = [1.0, -1.0];
+    optimizer.step(&mut weights, &[1.2, -1.2]).unwrap();
+    assert_close(&weights, &[4.0 / 3.0, -4.0 / 3.0]);
+    optimizer.step(&mut weights, &[3.12, -3.12]).unwrap();
+    let expected = 4.0 / 3.0 + 93.0 / 194.0;
+    assert_close(&weights, &[expected, -expected]);
+    let state = optimizer.state();
+    assert_eq!([state[0].0, state[1].0], [MOMENTUM, VARIANCE]);
+    assert_close(state[0].1, &[1.86, -1.86]);
+    assert_close(state[1].1, &[11.4244, 11.4244]);
+}
+
+/// A factor is that of the rate alone: the state is as without it.
+#[test]
+fn a_schedule_changes_the_rate_and_nothing_else() {
+    let momentum = ServerOptimizerConfig::FedAvgM {
+        rate: 1.0,
+        momentum: 0.5,
+    };
+    let average = ServerOptimizerConfig::FedAvg { rate: 1.0 };
+    for config in [average, momentum, ADAGRAD, ADAM, YOGI] {
+        let mut full = ServerOptimizer::new(&config, 1).unwrap();
+        let mut quarter = full.clone();
+        let (mut a, mut b) = ([0.0], [0.0]);
+        for delta in [1.0, -0.5] {
+            let (before_a, before_b) = (a[0], b[0]);
+            full.step(&mut a, &[delta]).unwrap();
+            quarter
+                .step_with(0.25, &Parts::ALL, &mut b, &[delta])
+                .unwrap();
+            assert_eq!(full, quarter);
+            assert_close(&[b[0] - before_b], &[f64::from(a[0] - before_a) / 4.0]);
+        }
+    }
+    let mut optimizer = ServerOptimizer::new(&ADAM, 1).unwrap();
+    for factor in [-0.1, 1.1, f64::INFINITY] {
+        assert_eq!(
+            optimizer.step_with(factor, &Parts::ALL, &mut [0.0], &[1.0]),
+            Err(OptimizerError::Factor { factor })
+        );
+    }
+}
+
+/// Of the other weights neither they nor their state change, even where there is momentum.
+#[test]
+fn only_the_chosen_parts_change() {
+    for config in [ADAGRAD, ADAM, YOGI] {
+        let mut optimizer = ServerOptimizer::new(&config, 4).unwrap();
+        let mut weights = [0.0; 4];
+        optimizer.step(&mut weights, &[1.0; 4]).unwrap();
+        let (before, whole) = (weights, optimizer.clone());
+        let parts = Parts::new([1..2, 3..4]).unwrap();
+        let mut all = before;
+        let mut other = whole.clone();
+        other.step(&mut all, &[1.0; 4]).unwrap();
+        optimizer
+            .step_with(1.0, &parts, &mut weights, &[1.0; 4])
+            .unwrap();
+        assert_eq!(weights, [before[0], all[1], before[2], all[3]]);
+        for (index, (name, state)) in optimizer.state().into_iter().enumerate() {
+            let (old, new) = (whole.state()[index].1, other.state()[index].1);
+            assert_eq!(state, [old[0], new[1], old[2], new[3]], "{name}");
+        }
+        let beyond = Parts::new([3..5]).unwrap();
+        assert_eq!(
+            optimizer.step_with(1.0, &beyond, &mut weights, &[1.0; 4]),
+            Err(OptimizerError::Parts { end: 5, len: 4 })
+        );
+    }
+}
+
 type State = BTreeMap<String, Vec<f32>>;
 
 fn saved(optimizer: &ServerOptimizer) -> State {
@@ -148,6 +233,7 @@ fn a_restored_optimizer_goes_on_as_if_nothing_had_happened() {
     for config in [
         ServerOptimizerConfig::FedAvg { rate: 1.0 },
         momentum,
+        ADAGRAD,
         ADAM,
         YOGI,
     ] {

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use secagg_learning::{
-    Counter, LocalOptimizer, Plan, PlanError, RoundKind, ServerOptimizerConfig, TrainingPlan,
-    UpdatePlan,
+    Compression, Counter, LocalOptimizer, Parts, Plan, PlanError, Rotated, RoundKind, Schedule,
+    ServerOptimizerConfig, TrainingPlan, UpdatePlan,
     plan::{COUNTERS_SEGMENT, UPDATE_SEGMENT},
 };
 
@@ -14,6 +14,12 @@ const UPDATE: UpdatePlan = UpdatePlan {
     value_bits: 16,
     weight_cap: 500,
     max_cohort: 12,
+    compression: Compression {
+        rotation: None,
+        fraction: 1.0,
+        feedback: false,
+    },
+    parts: Parts::ALL,
 };
 
 const TRAINING: TrainingPlan = TrainingPlan {
@@ -280,15 +286,102 @@ fn the_encoding_is_fixed() {
         0x00, 0x00, 0x80, 0x40, // clip_norm 4
         0x00, 0x00, 0x80, 0x3e, // range 0.25
         16, 0xf4, 0x03, 12, // value_bits, weight_cap 500, max_cohort
+        0, 0x00, 0x00, 0x80, 0x3f, 0, // no rotation, fraction 1, no feedback
+        0, // all parts
         1, 16, // epochs, batch
         1, 0x6f, 0x12, 0x03, 0x3b, // adam, 0.002
         0x00, 0x00, 0xa0, 0x40, 29, // gradient_clip 5, max_words
         2,  // fedadam
         0x0a, 0xd7, 0x23, 0x3c, 0x66, 0x66, 0x66, 0x3f, // 0.01, 0.9
         0xa4, 0x70, 0x7d, 0x3f, 0x6f, 0x12, 0x83, 0x3a, // 0.99, 0.001
+        0,    // server_schedule: constant
     ];
     assert_eq!(bytes, expected);
     assert_eq!(postcard::from_bytes(&bytes), Ok(plan));
+}
+
+#[test]
+fn a_share_of_the_coordinates_makes_the_segment_shorter() {
+    let share = |parameters, fraction| {
+        let compression = Compression {
+            rotation: Some(Rotated { range: 4.0 }),
+            fraction,
+            feedback: true,
+        };
+        let update = UpdatePlan {
+            parameters,
+            compression,
+            ..UPDATE
+        };
+        let plan = plan(update).unwrap();
+        assert_eq!(plan.update_len(), parameters as usize);
+        // The range of the rotation, in units of clip_norm/√parameters.
+        let range = 4.0 * 4.0 / f64::from(parameters).sqrt();
+        assert_eq!(plan.value_range(), range);
+        plan.layout().segment(UPDATE_SEGMENT).unwrap().len()
+    };
+    assert_eq!(share(1_000_000, 1.0), 1_000_000);
+    assert_eq!(share(1_000_000, 0.25), 250_000);
+    assert_eq!(share(1_000_001, 0.25), 250_001);
+    assert_eq!(share(1, 0.25), 1);
+    assert_eq!(share(u32::MAX, 1e-6), 4_295);
+}
+
+#[test]
+fn compression_and_schedule_have_bounds_and_are_part_of_the_plan() {
+    let update = |rotation, fraction| UpdatePlan {
+        compression: Compression {
+            rotation,
+            fraction,
+            feedback: false,
+        },
+        ..UPDATE
+    };
+    for value in [0.0, -0.5, 1.5, f32::INFINITY] {
+        assert_eq!(
+            plan(update(None, value)),
+            Err(PlanError::Float {
+                name: "update.compression.fraction",
+                value,
+                minimum: 1e-6,
+                maximum: 1.0
+            })
+        );
+    }
+    for value in [0.0, 70_000.0] {
+        assert_eq!(
+            plan(update(Some(Rotated { range: value }), 1.0)),
+            Err(PlanError::Float {
+                name: "update.compression.rotation.range",
+                value,
+                minimum: 0.01,
+                maximum: 65_536.0
+            })
+        );
+    }
+    let cosine = |steps| Schedule::Cosine { steps, floor: 0.1 };
+    assert_eq!(
+        plan(UPDATE).unwrap().with_server_schedule(cosine(0)),
+        Err(PlanError::Integer {
+            name: "server_schedule.cosine.steps",
+            value: 0,
+            minimum: 1,
+            maximum: u32::MAX
+        })
+    );
+    let plan = plan(update(Some(Rotated { range: 4.0 }), 0.5)).unwrap();
+    let scheduled = plan.clone().with_server_schedule(cosine(9)).unwrap();
+    let bytes = |plan: &Plan| postcard::to_allocvec(plan).unwrap();
+    assert_ne!(bytes(&plan), bytes(&scheduled));
+    assert_eq!(
+        postcard::from_bytes(&bytes(&scheduled)),
+        Ok(scheduled.clone())
+    );
+    // A round of evaluation has the same schedule.
+    let evaluate = scheduled.with_kind(RoundKind::EvaluateOnly).unwrap();
+    assert_eq!(evaluate.server_schedule(), &cosine(9));
+    let text = toml::to_string(&scheduled).unwrap();
+    assert_eq!(toml::from_str(&text), Ok(scheduled));
 }
 
 #[test]

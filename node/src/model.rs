@@ -5,6 +5,7 @@ mod description;
 mod folder;
 mod weights;
 
+use secagg_learning::Parts;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
@@ -151,6 +152,20 @@ impl Model {
     /// [`WeightsError::NotFinite`] when training went astray.
     pub fn to_weights(&self) -> Result<Weights, WeightsError> {
         Weights::new(&self.description, self.to_flat())
+    }
+
+    /// Lets training change the tensors in these parts of the flat vector, and no others.
+    pub fn train_only(&self, parts: &Parts) {
+        let parts: Vec<_> = parts.stretches(self.description.parameters()).collect();
+        let mut start = 0;
+        for variable in &self.ordered {
+            let end = start + variable.numel();
+            let trained = parts
+                .iter()
+                .any(|part| part.start <= start && end <= part.end);
+            let _ = variable.set_requires_grad(trained);
+            start = end;
+        }
     }
 
     /// The optimiser's view of the weights.

@@ -10,6 +10,7 @@
 //! | [`announcement`] | what is checked before the node says yes to a round |
 //! | [`round`] | one round: weights, training, masking, unmasking |
 //! | [`local`] | the node's own computation in a round, without network |
+//! | `feedback` | what was not sent of the node's updates, from round to round |
 //! | [`ledger`] | every step of every round, on the disk before it is done: the node's receipts |
 //! | [`receipts`] | the ledger's lines put together, one receipt a round |
 //! | [`cache`] | the coordinator's model as it is kept here |
@@ -25,6 +26,7 @@ pub mod cache;
 mod cancel;
 pub mod credential;
 pub mod enrolment;
+mod feedback;
 #[cfg_attr(not(feature = "fault-injection"), path = "participate/no_hooks.rs")]
 pub mod hooks;
 pub mod ledger;

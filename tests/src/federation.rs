@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use secagg::{Parameters, Session};
 use secagg_learning::{Plan, RoundKind, UpdateCodec};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -241,7 +242,44 @@ impl Federation {
         Ok(())
     }
 
-    fn plan(&mut self, round: u64) -> Result<Plan> {
+    /// By how much a round moved each weight, one after the other.
+    ///
+    /// # Errors
+    /// When the weights of one of the two rounds are missing.
+    pub fn moved(&self, round: u64) -> Result<Vec<f64>> {
+        let before = model::flat(&self.coordinator.weights(round - 1)?);
+        let after = model::flat(&self.coordinator.weights(round)?);
+        let moved = before.iter().zip(&after);
+        Ok(moved
+            .map(|(before, after)| f64::from(*after) - f64::from(*before))
+            .collect())
+    }
+
+    /// The session of a round, as its clients have it.
+    ///
+    /// # Errors
+    /// When no client has had one.
+    pub fn session(&mut self, round: u64) -> Result<Session> {
+        let sessions = self.events.named("session")?;
+        let session = sessions.iter().find(|event| event["round"] == round);
+        let session = session.context("no client has had a session in this round")?;
+        let bytes =
+            |name: &str| -> Result<[u8; 32]> { Ok(serde_json::from_value(session[name].clone())?) };
+        let parameters: Vec<u8> = serde_json::from_value(session["parameters"].clone())?;
+        let context = secagg::Context {
+            round,
+            nonce: bytes("nonce")?,
+            model_digest: bytes("model_digest")?,
+            plan_digest: bytes("plan_digest")?,
+        };
+        Ok(Session::new(Parameters::decode(&parameters)?, context))
+    }
+
+    /// The plan of a round, as its clients were told.
+    ///
+    /// # Errors
+    /// When no client was.
+    pub fn plan(&mut self, round: u64) -> Result<Plan> {
         let announced = self.events.named("announced")?;
         let announced = announced.iter().find(|event| event["round"] == round);
         let plan = &announced.context("no client has seen this round")?["plan"];

@@ -6,7 +6,8 @@
 
 use proptest::prelude::*;
 use secagg_learning::{
-    LocalOptimizer, Plan, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+    Compression, LocalOptimizer, Parts, Plan, RoundKind, ServerOptimizerConfig, TrainingPlan,
+    UpdatePlan,
 };
 use secagg_wire::{
     digest::plan_digest,
@@ -24,6 +25,8 @@ fn plan() -> Plan {
             value_bits: 14,
             weight_cap: 1000,
             max_cohort: 100,
+            compression: Compression::NONE,
+            parts: Parts::ALL,
         },
         TrainingPlan {
             epochs: 1,

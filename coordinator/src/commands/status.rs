@@ -1,6 +1,6 @@
 //! `status`: the rounds so far and the nodes, as a table or as JSON.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use secagg_learning::{RoundKind, best_round};
@@ -25,10 +25,11 @@ pub(super) fn run(dir: &Path, as_json: bool) -> anyhow::Result<()> {
     let (rounds, abandoned, nodes) = (store.rounds()?, store.abandoned()?, store.nodes()?);
     let open_tokens = store.open_tokens(unix_now())?;
     let best = best_round(&history::validation_by_weights(&rounds));
-    let weights = history::last_training(&rounds).map(|last| last.completed.round);
-    let weights = match weights {
-        Some(round) => WeightsFolder::new(folder.weights())?.weights_of(round),
-        None => folder.model().join(crate::model::INITIAL),
+    let last = history::last_training(&rounds).map_or(0, |last| last.completed.round);
+    let weights = weights_after(&folder, last)?;
+    let best_weights = match best {
+        Some(round) => Some(weights_after(&folder, u64::from(round))?).filter(|path| path.exists()),
+        None => None,
     };
     if as_json {
         let status = json!({
@@ -38,6 +39,7 @@ pub(super) fn run(dir: &Path, as_json: bool) -> anyhow::Result<()> {
             "nodes": nodes.iter().map(node_json).collect::<Vec<_>>(),
             "open_tokens": open_tokens,
             "best_round": best,
+            "best_weights": best_weights.map(|path| path.display().to_string()),
             "weights": weights.display().to_string(),
         });
         println!("{status}");
@@ -67,11 +69,26 @@ pub(super) fn run(dir: &Path, as_json: bool) -> anyhow::Result<()> {
             node.client, node.name, node.uploads
         );
     }
-    if let Some(best) = best {
-        println!("best weights: those after round {best}");
+    match (best, best_weights) {
+        (Some(best), Some(path)) => {
+            println!("best weights: {} (after round {best})", path.display());
+        }
+        (Some(best), None) => println!(
+            "best weights: those after round {best}, which are not kept; keep them with \
+             weights.keep_best = true"
+        ),
+        (None, _) => {}
     }
-    println!("current weights: {}", weights.display());
+    println!("last weights: {} (after round {last})", weights.display());
     std::io::Write::flush(&mut std::io::stdout()).context("cannot write")
+}
+
+/// The file of the weights after a training round; 0 for the initial ones.
+fn weights_after(folder: &Folder, round: u64) -> anyhow::Result<PathBuf> {
+    Ok(match round {
+        0 => folder.model().join(crate::model::INITIAL),
+        round => WeightsFolder::new(folder.weights())?.weights_of(round),
+    })
 }
 
 /// A row holds the figures of the weights that the nodes received in that round.

@@ -39,6 +39,21 @@ pub(super) fn fraction(key: &'static str, value: f64, whole: bool) -> Result<f64
     })
 }
 
+pub(super) fn number(
+    key: &'static str,
+    value: f32,
+    allowed: RangeInclusive<f32>,
+) -> Result<f32, ConfigError> {
+    if allowed.contains(&value) {
+        return Ok(value);
+    }
+    Err(ConfigError::OutOfRange {
+        key,
+        value: value.to_string(),
+        allowed: format!("a number from {} to {}", allowed.start(), allowed.end()),
+    })
+}
+
 pub(super) fn seconds(key: &'static str, value: f64) -> Result<Duration, ConfigError> {
     if (0.001..=MAX_SECONDS).contains(&value) {
         return Ok(Duration::from_secs_f64(value));

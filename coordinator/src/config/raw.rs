@@ -5,7 +5,8 @@
 
 use secagg::{GraphKind, MAX_COHORT, MAX_SPARSE_COHORT, MIN_COHORT, ThreatModel};
 use secagg_learning::{
-    LocalOptimizer, RoundKind, ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan,
+    Compression, LocalOptimizer, Parts, Rotated, RoundKind, Schedule, ServerOptimizerConfig,
+    StoppingRule, Strategy, TrainingPlan,
 };
 use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
 use serde::Deserialize;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use super::{
     Cohort, Config, ConfigError, DEFAULT_SERVER, DEFAULT_TRAINING, Deadlines, Network, Rounds,
     UpdateSettings, Uploads,
-    check::{deadline, fraction, seconds, seconds_or_none, whole},
+    check::{deadline, fraction, number, seconds, seconds_or_none, whole},
 };
 use crate::retention::Retention;
 
@@ -82,6 +83,7 @@ table! {
         rounds: i64 = 10,
         patience: i64 = 3,
         min_delta: f64 = 0.0,
+        server_schedule: Schedule = Schedule::Constant,
         max_attempts: i64 = 5,
         wait_seconds: f64 = 600.0,
         gather_seconds: f64 = 3.0,
@@ -147,6 +149,10 @@ table! {
         range: f32 = 0.5,
         value_bits: i64 = 16,
         weight_cap: i64 = 1000,
+        rotation_range: f32 = 0.0,
+        fraction: f32 = 1.0,
+        feedback: bool = false,
+        tensors: Vec<String> = Vec::new(),
     }
 }
 
@@ -186,7 +192,7 @@ impl File {
             weights: self.weights.check()?,
         };
         // Whatever the model's size, the plan's own checks name a value that is out of range.
-        config.plan(RoundKind::Train, 1)?;
+        config.plan_of(RoundKind::Train, 1, Parts::ALL)?;
         let cohort = &config.cohort;
         // Every size of a small cohort; of a large one about a thousand, its ends included.
         let step = (cohort.max_clients - cohort.min_clients) / 1_000 + 1;
@@ -316,6 +322,7 @@ impl RawRounds {
                 patience: (patience > 0).then_some(patience),
                 min_delta: self.min_delta,
             },
+            server_schedule: self.server_schedule,
             max_attempts: whole("rounds.max_attempts", self.max_attempts, 1..=1000)?,
             wait: seconds("rounds.wait_seconds", self.wait_seconds)?,
             gather: seconds_or_none("rounds.gather_seconds", self.gather_seconds)?,
@@ -391,6 +398,17 @@ impl RawUpdate {
             value_bits: u8::try_from(whole("update.value_bits", self.value_bits, 0..=255)?)
                 .unwrap_or(u8::MAX),
             weight_cap: whole("update.weight_cap", self.weight_cap, 1..=u32::MAX)?,
+            compression: Compression {
+                rotation: match self.rotation_range {
+                    0.0 => None,
+                    range => Some(Rotated {
+                        range: number("update.rotation_range", range, 0.01..=65_536.0)?,
+                    }),
+                },
+                fraction: number("update.fraction", self.fraction, 1e-6..=1.0)?,
+                feedback: self.feedback,
+            },
+            tensors: self.tensors,
         })
     }
 }

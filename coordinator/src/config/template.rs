@@ -68,6 +68,10 @@ rounds = 10
 patience = 3
 # An improvement lowers the best validation loss by more than this, in nats a token.
 min_delta = 0.0
+# How the server's learning rate changes from one training round to the next: "constant",
+# { step = { every = 50, factor = 0.5 } }, { cosine = { steps = 200, floor = 0.1 } } or
+# { noam = { warm_up = 10 } }. The rate of the optimiser is the highest.
+server_schedule = "constant"
 # Attempts at one round before the coordinator gives up.
 max_attempts = 5
 # Seconds to wait for enough nodes before the coordinator gives up.
@@ -137,6 +141,18 @@ range = 0.5
 value_bits = 16
 # Largest weight of one node: who has more examples counts with this many.
 weight_cap = 1000
+# Rotates updates at random before they are rounded, so that a much smaller range, and fewer bits,
+# hold them: this range, in units of clip_norm / sqrt(parameters), then takes the place of range.
+# 4 to 6 suits updates as long as clip_norm and as heavy as weight_cap. 0 for no rotation.
+rotation_range = 0.0
+# Share of the coordinates that is sent, drawn anew in each round, up to 1 for all of them.
+fraction = 1.0
+# Whether each node keeps what it has not sent and adds it to its next update. Updates are up to
+# 1 / fraction times as long then: raise clip_norm. Suits nodes that take part often.
+feedback = false
+# The tensors that are trained and sent, by their names in initial.safetensors: ["output_bias"], or
+# by the beginning of their names: ["output*"]. The others stay as they are. [] for all of them.
+tensors = []
 
 [training]
 # Passes over a node's text in a round, 1 to 1000.
@@ -155,6 +171,7 @@ max_words = 64
 #   [server.fedavgm]  rate, momentum
 #   [server.fedadam]  rate, beta1, beta2, tau
 #   [server.fedyogi]  rate, beta1, beta2, tau
+#   [server.fedadagrad]  rate, beta1, tau
 [server.fedavg]
 # The server's learning rate.
 rate = 1.0

@@ -1,3 +1,5 @@
+use secagg_learning::Rotated;
+
 use super::*;
 
 fn out_of_range(text: &str) -> (&'static str, String) {
@@ -81,6 +83,13 @@ fn values_out_of_range_are_named() {
         ("[network]\nlisten = \"here\"", "network.listen", "\"here\""),
         ("[rounds]\nrounds = 0", "rounds.rounds", "0"),
         ("[weights]\nkeep_last = 0", "weights.keep_last", "0"),
+        ("[update]\nfraction = 0.0", "update.fraction", "0"),
+        ("[update]\nfraction = nan", "update.fraction", "NaN"),
+        (
+            "[update]\nrotation_range = -1.0",
+            "update.rotation_range",
+            "-1",
+        ),
         (
             "[training]\nbatch = 99999999999",
             "training.batch",
@@ -115,6 +124,43 @@ fn a_plan_value_is_refused_by_name() {
     assert!(matches!(
         Config::parse("[training]\noptimizer = { sgd = { rate = 0.0 } }"),
         Err(ConfigError::Plan(PlanError::Float { name, .. })) if name.ends_with("rate")
+    ));
+}
+
+/// What makes updates smaller and the server's schedule stand in the plan, and so in its digest.
+#[test]
+fn compression_and_schedule_reach_the_plan() {
+    let text = "[update]\nrotation_range = 4.0\nfraction = 0.25\nfeedback = true\n\
+                [rounds]\nserver_schedule = { cosine = { steps = 20, floor = 0.1 } }\n\
+                [server.fedadagrad]\nrate = 0.1\nbeta1 = 0.0\ntau = 0.001\n";
+    let plan = Config::parse(text)
+        .unwrap()
+        .plan_of(RoundKind::Train, 1_000, Parts::ALL)
+        .unwrap();
+    assert_eq!(
+        plan.update().compression,
+        Compression {
+            rotation: Some(Rotated { range: 4.0 }),
+            fraction: 0.25,
+            feedback: true
+        }
+    );
+    let cosine = Schedule::Cosine {
+        steps: 20,
+        floor: 0.1,
+    };
+    assert_eq!(plan.server_schedule(), &cosine);
+    assert!(matches!(
+        plan.server(),
+        ServerOptimizerConfig::FedAdagrad { rate: 0.1, .. }
+    ));
+    assert!(matches!(
+        Config::parse("[rounds]\nserver_schedule = { noam = { warm_up = 0 } }"),
+        Err(ConfigError::Plan(PlanError::Integer {
+            name: "server_schedule.noam.warm_up",
+            value: 0,
+            ..
+        }))
     ));
 }
 

@@ -36,6 +36,35 @@ fn the_flat_vector_is_in_the_order_of_names() {
 }
 
 #[test]
+fn tensors_are_chosen_by_name_or_by_its_beginning() {
+    let bytes = file(&[
+        ("a", &[2], &[1.0, 2.0]),
+        ("b_1", &[1], &[3.0]),
+        ("b_2", &[2], &[4.0, 5.0]),
+        ("c", &[1], &[6.0]),
+    ]);
+    let shapes = Shapes::read(&bytes).unwrap();
+    let parts = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        shapes.parts(&names)
+    };
+    assert_eq!(parts(&[]), Ok(Parts::ALL));
+    assert_eq!(parts(&["b_1"]), Ok(Parts::new([2..3]).unwrap()));
+    assert_eq!(parts(&["b_*"]), Ok(Parts::new([2..5]).unwrap()));
+    assert_eq!(
+        parts(&["c", "a", "b_2"]),
+        Ok(Parts::new([0..2, 3..6]).unwrap())
+    );
+    assert_eq!(
+        parts(&["a", "b"]),
+        Err(TensorsError::Unknown {
+            pattern: "b".to_owned(),
+            names: "a, b_1, b_2, c".to_owned()
+        })
+    );
+}
+
+#[test]
 fn weights_of_another_model_or_without_sense_are_refused() {
     let bytes = file(&[("a", &[2], &[1.0, 2.0])]);
     let shapes = Shapes::read(&bytes).unwrap();

@@ -1,7 +1,7 @@
 //! From the sum to the new weights.
 
-use secagg::server::Outcome;
-use secagg_learning::{Counters, RoundKind, UpdateCodec};
+use secagg::{Session, server::Outcome};
+use secagg_learning::{Counters, Plan, RoundKind, UpdateCodec};
 use secagg_wire::phase::Phase;
 
 use crate::{
@@ -9,6 +9,14 @@ use crate::{
     round::Failure,
     store::Weights,
 };
+
+/// Under which plan a sum was made, in which session, and what step it is for the optimiser.
+pub(super) struct Summed<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) session: &'a Session,
+    /// Which training round it is, the first is 1.
+    pub(super) step: u64,
+}
 
 /// What a sum brought.
 pub(super) struct Applied {
@@ -23,11 +31,10 @@ pub(super) struct Applied {
 pub(super) fn apply(
     model: &Model,
     weights: &mut Weights,
-    kind: RoundKind,
-    codec: &UpdateCodec,
+    summed: &Summed<'_>,
     outcome: Outcome,
 ) -> Result<Applied, Failure> {
-    try_apply(model, weights, kind, codec, outcome).map_err(|error| Failure::Abandoned {
+    try_apply(model, weights, summed, outcome).map_err(|error| Failure::Abandoned {
         phase: Phase::Unmask,
         reason: format!("the sum cannot be used: {error}"),
     })
@@ -36,20 +43,24 @@ pub(super) fn apply(
 fn try_apply(
     model: &Model,
     weights: &mut Weights,
-    kind: RoundKind,
-    codec: &UpdateCodec,
+    summed: &Summed<'_>,
     outcome: Outcome,
 ) -> Result<Applied, Box<dyn std::error::Error + Send + Sync>> {
     let contributors = u32::try_from(outcome.contributors.len())?;
-    let decoded = codec.decode(&outcome.sum, contributors)?;
+    let plan = summed.plan;
+    let decoded = UpdateCodec::new(plan).decode(summed.session, &outcome.sum, contributors)?;
     drop(outcome);
-    let file = match (kind, decoded.mean_delta) {
+    let file = match (plan.kind(), decoded.mean_delta) {
         (RoundKind::EvaluateOnly, _) => None,
         // Nobody had an example: the weights stay as they are.
         (RoundKind::Train, None) => Some(weights.file.clone()),
         (RoundKind::Train, Some(delta)) => {
             let mut flat = model.shapes.flat(&weights.file.bytes)?;
-            weights.optimizer.step(&mut flat, &delta)?;
+            let factor = plan.server_schedule().factor(summed.step);
+            let parts = &plan.update().parts;
+            weights
+                .optimizer
+                .step_with(factor, parts, &mut flat, &delta)?;
             drop(delta);
             Some(ModelFile::new(
                 model.shapes.file(&flat, &weights.file.bytes)?,

@@ -8,7 +8,12 @@ pub(crate) fn update(update: &UpdatePlan) -> Result<(), PlanError> {
     size("update.range", update.range)?;
     integer("update.value_bits", u32::from(update.value_bits), 2, 24)?;
     integer("update.weight_cap", update.weight_cap, 1, u32::MAX)?;
-    integer("update.max_cohort", update.max_cohort, 3, u32::MAX)
+    integer("update.max_cohort", update.max_cohort, 3, u32::MAX)?;
+    let (end, parameters) = (update.parts.end(), update.parameters);
+    if end > parameters {
+        return Err(PlanError::Parts { end, parameters });
+    }
+    update.compression.check()
 }
 
 pub(crate) fn training(training: &TrainingPlan) -> Result<(), PlanError> {
@@ -29,6 +34,11 @@ pub(crate) fn server(server: &ServerOptimizerConfig) -> Result<(), PlanError> {
         ServerOptimizerConfig::FedAvgM { rate, momentum } => {
             size("server.fedavgm.rate", rate)?;
             decay("server.fedavgm.momentum", momentum)
+        }
+        ServerOptimizerConfig::FedAdagrad { rate, beta1, tau } => {
+            size("server.fedadagrad.rate", rate)?;
+            decay("server.fedadagrad.beta1", beta1)?;
+            size("server.fedadagrad.tau", tau)
         }
         ServerOptimizerConfig::FedAdam {
             rate,

@@ -12,7 +12,7 @@ pub(crate) fn layout(kind: RoundKind, update: &UpdatePlan) -> Result<Layout, Pla
     let counters = Segment::new(COUNTERS_SEGMENT, counters_len, counter_bits)?;
     let segments = match kind {
         RoundKind::Train => vec![
-            Segment::new(UPDATE_SEGMENT, update.parameters, update_bits)?,
+            Segment::new(UPDATE_SEGMENT, update.coordinates(), update_bits)?,
             counters,
         ],
         RoundKind::EvaluateOnly => vec![counters],

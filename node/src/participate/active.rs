@@ -137,6 +137,8 @@ impl ActiveRound {
     /// The round is over.
     pub(super) fn end(mut self, result: &RoundResult, summary: &RoundSummary) {
         let Round { round, attempt } = self.round;
+        let included = matches!(result, RoundResult::Included);
+        self.node.feedback().ended(self.round, included);
         if let Some(waiting) = self.waiting.take() {
             waiting.finish(&self.node.log, self.round, "round-end");
         }

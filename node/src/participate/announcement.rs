@@ -1,5 +1,7 @@
 //! An announced round, held against this node's policy, model and text before it says yes.
 
+use std::collections::BTreeSet;
+
 use secagg::client::ClientError;
 use secagg::{Context, DecodeError, Parameters, Session, ThreatModel};
 use secagg_learning::{Plan, RoundKind};
@@ -148,6 +150,17 @@ pub enum Refusal {
         /// The model's.
         model: usize,
     },
+    /// The plan trains a part of a tensor.
+    #[error(
+        "the plan trains the parameters {start} to {end} of the flat vector, which is not made of \
+         whole tensors of the model"
+    )]
+    CutTensor {
+        /// The first of them.
+        start: usize,
+        /// What comes after the last.
+        end: usize,
+    },
     /// The vector's layout is not the plan's.
     #[error("the layout of the masked vector is not the plan's")]
     Layout,
@@ -210,6 +223,7 @@ impl Refusal {
             | Self::SmallCohort { .. }
             | Self::LargeCohort { .. }
             | Self::OtherModel { .. }
+            | Self::CutTensor { .. }
             | Self::Layout
             | Self::TooManyElements { .. }
             | Self::TooManyBits { .. }
@@ -320,6 +334,22 @@ fn check_layout(
             plan: planned,
             model: parameters_of_model,
         });
+    }
+    let ends = model
+        .files
+        .description
+        .shapes()
+        .iter()
+        .scan(0, |end, shape| {
+            *end += shape.dimensions.iter().product::<usize>();
+            Some(*end)
+        });
+    let boundaries: BTreeSet<usize> = ends.chain([0]).collect();
+    for part in plan.update().parts.stretches(parameters_of_model) {
+        let (start, end) = (part.start, part.end);
+        if !(boundaries.contains(&start) && boundaries.contains(&end)) {
+            return Err(Refusal::CutTensor { start, end });
+        }
     }
     let layout = parameters.layout();
     if *layout != plan.layout() {

@@ -162,8 +162,8 @@ impl Hooks {
         Ok(())
     }
 
-    /// Writes the clear update as it was encoded (clipped, weighted, clamped) and the input before
-    /// masking, packed as on the wire.
+    /// Writes the clear update as a plan without compression encodes it (clipped, weighted, clamped),
+    /// and the input before masking, packed as on the wire.
     pub(super) fn dump_update(
         &self,
         round: u64,

@@ -4,8 +4,10 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use secagg::{Session, Vector};
-use secagg_learning::{CodecError, Counter, Counters, CountersError, Plan, RoundKind, UpdateCodec};
+use secagg::Session;
+use secagg_learning::{
+    CodecError, Counter, Counters, CountersError, Encoded, Plan, Residual, RoundKind, UpdateCodec,
+};
 use secagg_wire::events::{EventLog, Round, SpanKind};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -30,6 +32,8 @@ pub(super) struct LocalRound<'a> {
     pub(super) session: &'a Session,
     /// The received weights, in safetensors.
     pub(super) weights: &'a Weights,
+    /// What was not sent of the updates before this one.
+    pub(super) residual: Option<&'a Residual>,
     /// Fixes the order of the messages in training.
     pub(super) seed: [u8; 32],
     pub(super) round: Round,
@@ -72,8 +76,9 @@ pub(super) fn count_text(directory: &Path) -> Result<TextCounts, StoreError> {
 }
 
 impl LocalRound<'_> {
-    /// Evaluates, trains where the plan says so, and encodes: the input before masking.
-    pub(super) fn compute(&self) -> Result<Vector, LocalError> {
+    /// Evaluates, trains where the plan says so, and encodes: the input before masking, and what is
+    /// not sent with it.
+    pub(super) fn compute(&self) -> Result<Encoded, LocalError> {
         let (held_out, training) = self.read_text()?;
         let mut model = Model::new(&self.model.description, self.weights)?;
         let mut counters = Counters::new();
@@ -94,6 +99,7 @@ impl LocalRound<'_> {
         let delta = match self.plan.kind() {
             RoundKind::EvaluateOnly => Zeroizing::new(Vec::new()),
             RoundKind::Train => {
+                model.train_only(&self.plan.update().parts);
                 let trained =
                     self.log
                         .measure(self.round, SpanKind::Training, "training", || {
@@ -106,16 +112,23 @@ impl LocalRound<'_> {
         };
         drop((model, training));
         self.check_cancelled()?;
-        let input = self
+        let encoded = self
             .log
             .measure(self.round, SpanKind::Cryptography, "encode", || {
                 let codec = UpdateCodec::new(self.plan);
-                codec.encode(self.session, &delta, &counters, &mut os_rng())
+                codec.encode_with_feedback(
+                    self.session,
+                    &delta,
+                    self.residual,
+                    &counters,
+                    &mut os_rng(),
+                )
             })?;
         let weight = counters.value(Counter::Weight);
+        let (round, plan) = (self.round.round, self.plan);
         self.hooks
-            .dump_update(self.round.round, self.plan, &delta, weight, &input);
-        Ok(input)
+            .dump_update(round, plan, &delta, weight, &encoded.input);
+        Ok(encoded)
     }
 
     /// The held-out and the training text, as numbers.

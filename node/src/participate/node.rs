@@ -12,6 +12,7 @@ use secagg_wire::identity::{IdentityError, IdentityKey, TlsIdentity};
 use thiserror::Error;
 
 use super::cache::ModelCache;
+use super::feedback::Feedback;
 use super::hooks::Hooks;
 use super::ledger::{Ledger, LedgerError};
 use super::policy::{NodePolicy, PolicyError};
@@ -64,6 +65,7 @@ pub struct Node {
     pub(super) log: EventLog,
     pub(super) options: Options,
     ledger: Mutex<Ledger>,
+    feedback: Mutex<Feedback>,
 }
 
 /// Why a directory gives no node.
@@ -125,6 +127,7 @@ impl Node {
             log,
             options,
             ledger: Mutex::new(Ledger::open(directory)?),
+            feedback: Mutex::default(),
         })
     }
 
@@ -136,5 +139,9 @@ impl Node {
 
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn feedback(&self) -> MutexGuard<'_, Feedback> {
+        self.feedback.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,9 +13,8 @@ use bytes::Bytes;
 use secagg::client::{
     AwaitDelivery, AwaitRoster, AwaitSurvivors, ClientError, ReadyToMask, Unmasking,
 };
-use secagg::{
-    DecodeError, Delivery, Member, Roster, Session, Signatures, Survivors, ThreatModel, Vector,
-};
+use secagg::{DecodeError, Delivery, Member, Roster, Session, Signatures, Survivors, ThreatModel};
+use secagg_learning::{Encoded, Parts};
 use secagg_wire::digest::{Digest, FileDigest, UploadDigest};
 use secagg_wire::events::{EventLog, Round, SpanKind, SpanTimer};
 use secagg_wire::frame::SecaggLimit;
@@ -31,6 +30,7 @@ use super::announcement::{Announcement, Assignment, FederationModel};
 use super::cache::{ModelFile, Received};
 use super::cancel::Cancel;
 use super::credential;
+use super::feedback;
 use super::ledger::{Entry, Hash, Reveal, Step, Upload};
 use super::link::{Disconnected, Fetcher, Outbox};
 use super::local::{LocalRound, count_text};
@@ -126,12 +126,15 @@ impl RoundTask {
     ) -> Result<SpanTimer, RoundError> {
         let received = self.weights(&expected).await?;
         let session = assignment.session(received.digest());
+        let parts = assignment.plan.update().parts;
         self.pause(PausePoint::Train).await;
-        let input = self.compute(assignment, session.clone(), received).await?;
+        let encoded = self.compute(assignment, session.clone(), received).await?;
 
         let state = self.advertise_keys(&session, member).await?;
         let (state, upload) = self.share_keys(&session, state).await?;
-        let state = self.masked_input(&session, state, input, upload).await?;
+        let state = self
+            .masked_input(&session, state, (encoded, parts), upload)
+            .await?;
         self.unmask(&session, state).await?;
         Ok(SpanTimer::start(SpanKind::Waiting))
     }
@@ -190,7 +193,7 @@ impl RoundTask {
         assignment: Assignment,
         session: Session,
         received: Received,
-    ) -> Result<Vector, RoundError> {
+    ) -> Result<Encoded, RoundError> {
         let (node, model) = (Arc::clone(&self.node), Arc::clone(&self.model));
         let (round, cancel) = (self.round, self.cancel.clone());
         let seed = training_seed(node.options.seed, &node.client_id, round.round)?;
@@ -199,12 +202,20 @@ impl RoundTask {
             let weights = Weights::from_safetensors(received.bytes(), &model.files.description)?;
             node.cache.store(ModelFile::Current, &received)?;
             drop(received);
+            let wanted = assignment.plan.update().compression.feedback;
+            let digest = session.context().model_digest;
+            let of = feedback::Of {
+                architecture: model.architecture(),
+                parts: assignment.plan.update().parts,
+            };
+            let residual = node.feedback().start(of, digest, wanted);
             let local = LocalRound {
                 directory: &node.directory,
                 model: &model.files,
                 plan: &assignment.plan,
                 session: &session,
                 weights: &weights,
+                residual: residual.as_deref(),
                 seed,
                 round,
                 log: &node.log,
@@ -272,13 +283,14 @@ impl RoundTask {
         &mut self,
         session: &Session,
         state: AwaitDelivery,
-        input: Vector,
+        (encoded, parts): (Encoded, Parts),
         upload: Upload,
     ) -> Result<AwaitSurvivors, RoundError> {
         let delivery = self
             .next(Phase::MaskedInput, session, Delivery::decode)
             .await?;
         self.pause(PausePoint::MaskedInput).await;
+        let Encoded { input, residual } = encoded;
         let ready: ReadyToMask = self
             .cryptography("open", move || state.receive(delivery))
             .await??;
@@ -294,6 +306,15 @@ impl RoundTask {
         self.heavy(move || node.options.hooks.dump_masked(round.round, &copy))
             .await?;
         self.upload(bytes).await?;
+        if let Some(residual) = residual {
+            let of = feedback::Of {
+                architecture: self.model.architecture(),
+                parts,
+            };
+            let digest = session.context().model_digest;
+            let mut feedback = self.node.feedback();
+            feedback.uploaded(self.round, of, digest, residual);
+        }
         Ok(state)
     }
 

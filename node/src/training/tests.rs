@@ -1,6 +1,8 @@
 use super::*;
 use crate::evaluation::evaluate;
-use crate::model::{ModelDescription, Sizes, Weights};
+use secagg_learning::Parts;
+
+use crate::model::{ModelDescription, Sizes, TensorShape, Weights};
 use crate::vocabulary::Vocabulary;
 
 const SEED: [u8; 32] = [9; 32];
@@ -219,4 +221,35 @@ fn no_text_stopping_and_divergence_are_told_apart() {
         train(&mut model, initial.values(), &text, &wild, SEED, &mut go_on),
         Err(TrainingError::Diverged { .. } | TrainingError::Weights(_))
     ));
+}
+
+#[test]
+fn only_the_chosen_tensors_change() {
+    for optimizer in [
+        LocalOptimizer::Sgd { rate: 1.0 },
+        LocalOptimizer::Adam { rate: 0.01 },
+    ] {
+        let (mut model, initial, text) = setting();
+        let last = initial.shapes().len() - 1;
+        let start: usize = initial.shapes()[..last]
+            .iter()
+            .map(TensorShape::elements)
+            .sum();
+        let bounds = [start, initial.values().len()].map(|bound| u32::try_from(bound).unwrap());
+        let before = evaluate(&model, &text);
+        model.train_only(&Parts::new([bounds[0]..bounds[1]]).unwrap());
+        let trained = train(
+            &mut model,
+            initial.values(),
+            &text,
+            &plan(optimizer),
+            SEED,
+            &mut go_on,
+        )
+        .unwrap();
+        let (frozen, changed) = trained.delta.split_at(start);
+        assert!(frozen.iter().all(|element| *element == 0.0));
+        assert!(changed.iter().all(|element| *element != 0.0), "{changed:?}");
+        assert!(evaluate(&model, &text).loss() < before.loss());
+    }
 }

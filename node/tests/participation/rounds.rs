@@ -96,8 +96,11 @@ async fn the_sum_is_the_weighted_mean_of_what_the_nodes_trained() {
     let (running, mut clients) = three(&mut coordinator, folder.path()).await;
     let plan = coordinator.plan(RoundKind::Train);
     let (announce, parameters) = coordinator.announce(1, &plan);
+    let session = coordinator.session(&announce, parameters.clone());
     let outcome = round(&coordinator, &mut clients, &announce, parameters).await;
-    let decoded = UpdateCodec::new(&plan).decode(&outcome.sum, 3).unwrap();
+    let decoded = UpdateCodec::new(&plan)
+        .decode(&session, &outcome.sum, 3)
+        .unwrap();
     assert_eq!(decoded.counters.value(Counter::Weight), 3 + 4 + 5);
     assert_eq!(decoded.counters.value(Counter::ValidationTokens), 3 * 2 * 5);
 
@@ -139,8 +142,11 @@ async fn the_sum_is_the_weighted_mean_of_what_the_nodes_trained() {
     // One closing round carries evaluation only; then the training is over.
     let plan = coordinator.plan(RoundKind::EvaluateOnly);
     let (announce, parameters) = coordinator.announce(2, &plan);
+    let session = coordinator.session(&announce, parameters.clone());
     let outcome = round(&coordinator, &mut clients, &announce, parameters).await;
-    let decoded = UpdateCodec::new(&plan).decode(&outcome.sum, 3).unwrap();
+    let decoded = UpdateCodec::new(&plan)
+        .decode(&session, &outcome.sum, 3)
+        .unwrap();
     assert_eq!(decoded.mean_delta, None);
     assert_eq!(decoded.counters.value(Counter::Weight), 0);
     assert_eq!(decoded.counters.value(Counter::ValidationTokens), 3 * 2 * 5);

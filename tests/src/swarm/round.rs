@@ -180,6 +180,15 @@ impl<'a> Round<'a> {
             plan_digest: self.announced.plan_digest,
         };
         let session = Session::new(self.announced.parameters.clone(), context);
+        let fields = json!({
+            "round": context.round,
+            "attempt": self.announced.number.1,
+            "parameters": self.announced.parameters.encode(),
+            "nonce": context.nonce,
+            "model_digest": context.model_digest,
+            "plan_digest": context.plan_digest,
+        });
+        self.client.event("session", fields);
         let longest = [
             Roster::max_encoded_len(&session),
             Delivery::max_encoded_len(&session),

@@ -1,6 +1,6 @@
 use secagg::{GraphKind, Layout, Segment, ThreatModel};
 use secagg_learning::{
-    LocalOptimizer, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+    Compression, LocalOptimizer, Parts, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
     plan::{COUNTERS_SEGMENT, UPDATE_SEGMENT},
 };
 use secagg_wire::plan::encode_plan;
@@ -44,6 +44,8 @@ fn plan(kind: RoundKind, parameters: usize) -> Plan {
         value_bits: 16,
         weight_cap: 10,
         max_cohort: 8,
+        compression: Compression::NONE,
+        parts: Parts::ALL,
     };
     let training = TrainingPlan {
         epochs: 1,
@@ -443,4 +445,38 @@ fn a_session_that_is_announced_again_is_refused() {
         Refusal::Ledger(LedgerError::SessionUsed { round: 3 })
     ));
     assert!(says(&refusal).starts_with("other: round 3"), "{refusal}");
+}
+
+#[test]
+fn only_whole_tensors_are_trained() {
+    let shapes = model().files.description.shapes().to_vec();
+    let first: usize = shapes[0].dimensions.iter().product();
+    let second: usize = shapes[1].dimensions.iter().product();
+    let (first, both) = (
+        u32::try_from(first).unwrap(),
+        u32::try_from(first + second).unwrap(),
+    );
+    let announced = |part: std::ops::Range<u32>| {
+        let whole = plan(RoundKind::Train, model().files.description.parameters());
+        let update = UpdatePlan {
+            parts: Parts::new([part]).unwrap(),
+            ..*whole.update()
+        };
+        let plan = Plan::new(RoundKind::Train, update, *whole.training(), *whole.server()).unwrap();
+        announcement(&plan, 3..=8, plan.layout())
+    };
+    let policy = NodePolicy::default();
+    for part in [0..first, first..both, 0..both] {
+        let (_folder, ledger) = ledger();
+        announced(part)
+            .check(&model(), &policy, &ledger, TEXT, NOW)
+            .unwrap();
+    }
+    let refusal = refused(&announced(1..both), &policy, TEXT);
+    let end = both as usize;
+    assert!(
+        matches!(refusal, Refusal::CutTensor { start: 1, end: found } if found == end),
+        "{refusal}"
+    );
+    assert!(says(&refusal).starts_with("policy: "), "{refusal}");
 }

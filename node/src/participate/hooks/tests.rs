@@ -4,7 +4,9 @@ use secagg::{
     ClientId, Context, GraphKind, Layout, MaskedInput, Member, Parameters, Policy, Segment,
     Session, ThreatModel, client, server,
 };
-use secagg_learning::{LocalOptimizer, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan};
+use secagg_learning::{
+    Compression, LocalOptimizer, Parts, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+};
 
 use super::*;
 
@@ -76,6 +78,8 @@ fn the_clear_update_is_what_was_encoded() {
         value_bits: 16,
         weight_cap: 10,
         max_cohort: 3,
+        compression: Compression::NONE,
+        parts: Parts::ALL,
     };
     let training = TrainingPlan {
         epochs: 1,

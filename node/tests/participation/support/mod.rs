@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use secagg::{ClientId, Parameters, Session, ThreatModel};
 use secagg_learning::{
-    LocalOptimizer, Plan, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+    Compression, LocalOptimizer, Parts, Plan, RoundKind, ServerOptimizerConfig, TrainingPlan,
+    UpdatePlan,
 };
 use secagg_node::model::{ModelDescription, ModelFiles, Sizes, Weights};
 use secagg_node::participate::enrolment::{JoinRequest, join};
@@ -219,6 +220,8 @@ impl Coordinator {
             value_bits: 20,
             weight_cap: 100,
             max_cohort: 5,
+            compression: Compression::NONE,
+            parts: Parts::ALL,
         };
         let training = TrainingPlan {
             epochs: 1,

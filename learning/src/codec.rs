@@ -23,6 +23,8 @@
 //! for the same reason as before: the clamp comes last, whatever the rotation makes of an update.
 //!
 //! Where only parts of the model are trained ([`Parts`](crate::Parts)), Δ above is made of those parts.
+//! With [evolution strategies](crate::evolution) it has one number for each direction, and the server
+//! makes the update of their mean.
 //!
 //! # Error feedback
 //! With k of d coordinates sent, the mean is unbiased when it is multiplied by d/k. The other way is
@@ -47,7 +49,8 @@ use zeroize::Zeroizing;
 use crate::{
     compression::Transform,
     counters::{Counter, Counters},
-    plan::{COUNTERS_SEGMENT, Compression, Plan, RoundKind, UPDATE_SEGMENT, UpdatePlan},
+    evolution::Directions,
+    plan::{COUNTERS_SEGMENT, Compression, Plan, RoundKind, UPDATE_SEGMENT},
     rounding::{Rounded, Rounding, clip, norm},
 };
 
@@ -184,8 +187,9 @@ impl UpdateCodec {
     }
 
     /// A client's masked input before masking: `delta` (new minus old weights, flat, as long as
-    /// the plan's parameters; empty where clients only evaluate) and the client's own `counters`.
-    /// Of `delta` only the parts count that the plan trains.
+    /// the plan's parameters; how much the loss falls along each direction, with
+    /// [evolution strategies](crate::evolution); empty where clients only evaluate) and the client's own
+    /// `counters`. Of new minus old weights only the parts count that the plan trains.
     ///
     /// The weight is clipped to the plan's cap, the losses to their maxima
     /// ([`Counter::maximum`]); `rng` decides the rounding, 4 bytes an element.
@@ -238,7 +242,7 @@ impl UpdateCodec {
         let mut kept = None;
         let update = self.plan.update();
         if self.plan.kind() == RoundKind::Train {
-            if is_plain(update) {
+            if self.is_plain() {
                 let clip = clip(norm, update.clip_norm);
                 let rounding = Rounding::new(&self.plan, clip, weight);
                 builder = builder.segment(UPDATE_SEGMENT, Rounded::new(rounding, delta, rng))?;
@@ -339,7 +343,7 @@ impl UpdateCodec {
             * self.plan.value_range()
             * f64::from(self.plan.update().weight_cap)
             / total_weight as f64;
-        let slack = match is_plain(self.plan.update()) {
+        let slack = match self.is_plain() {
             true => FLOAT_SLACK,
             // The clip, the division by the share and the residual round once more each.
             false => 4.0 * FLOAT_SLACK,
@@ -354,6 +358,13 @@ impl UpdateCodec {
             true => 1.0,
             false => f64::from(update.trained()) / f64::from(update.coordinates()),
         }
+    }
+
+    /// Whether what a client has is sent as it is.
+    fn is_plain(&self) -> bool {
+        let update = self.plan.update();
+        let whole = update.compression == Compression::NONE && update.parts.is_all();
+        whole || self.plan.evolution().is_some()
     }
 
     /// The update with the residual, clipped and rotated.
@@ -408,7 +419,14 @@ impl UpdateCodec {
     /// The mean update from the mean of the coordinates that were sent.
     fn expanded(&self, session: &Session, mut mean: Vec<f32>) -> Vec<f32> {
         let update = self.plan.update();
-        if is_plain(update) {
+        if self.plan.evolution().is_some() {
+            let trained = update.trained() as usize;
+            let update_of_parts = Directions::new(session).combine(&mean, trained);
+            return update
+                .parts
+                .scatter(update_of_parts, update.parameters as usize);
+        }
+        if self.is_plain() {
             return mean;
         }
         let expansion = self.expansion();
@@ -512,11 +530,6 @@ impl UpdateCodec {
 /// Relative to the reach of the mean: half a unit in the last place of an f32, and as much again for
 /// everything that is computed in f64.
 const FLOAT_SLACK: f64 = f32::EPSILON as f64;
-
-/// Whether an update is sent as it is.
-fn is_plain(update: &UpdatePlan) -> bool {
-    update.compression == Compression::NONE && update.parts.is_all()
-}
 
 /// The nearest f32; the plan's bounds keep it finite.
 #[expect(

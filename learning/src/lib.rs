@@ -22,6 +22,7 @@
 //! | [`counters`] | [`Counters`]: the figures that travel beside the update |
 //! | [`codec`] | [`UpdateCodec`]: a client's update to a ring vector, a sum back to a mean |
 //! | [`compression`] | smaller updates: a random rotation, and a random share of the coordinates |
+//! | [`evolution`] | [`Evolution`]: rounds that send a few numbers instead of an update |
 //! | [`optimizer`] | [`ServerOptimizer`]: FedAvg, FedAvgM, FedAdagrad, FedAdam, FedYogi |
 //! | [`schedule`] | [`Schedule`]: how a rate changes from step to step |
 //! | [`selection`] | which clients take part in a round |
@@ -30,6 +31,7 @@
 pub mod codec;
 pub mod compression;
 pub mod counters;
+pub mod evolution;
 pub mod optimizer;
 pub mod plan;
 mod rounding;
@@ -39,6 +41,7 @@ pub mod stopping;
 
 pub use codec::{CodecError, DecodedSum, Encoded, Residual, UpdateCodec};
 pub use counters::{Counter, Counters, CountersError, Validation};
+pub use evolution::{Directions, Evolution};
 pub use optimizer::{OptimizerError, ServerOptimizer};
 pub use plan::{
     Compression, LocalOptimizer, Parts, PartsError, Plan, PlanError, Rotated, RoundKind,

@@ -10,7 +10,10 @@
 use secagg::{Layout, ParametersError};
 use serde::{Deserialize, Serialize};
 
-use crate::schedule::{self, Schedule};
+use crate::{
+    evolution::Evolution,
+    schedule::{self, Schedule},
+};
 
 pub(crate) mod check;
 mod compression;
@@ -170,6 +173,7 @@ pub struct Plan {
     training: TrainingPlan,
     server: ServerOptimizerConfig,
     server_schedule: Schedule,
+    evolution: Option<Evolution>,
     modulus_bits: u8,
     layout: Layout,
 }
@@ -232,6 +236,12 @@ pub enum PlanError {
         /// The plan's parameters.
         parameters: u32,
     },
+    /// Evolution strategies send one number a direction, which cannot be made less.
+    #[error(
+        "evolution does not go with update.compression: leave out rotation_range, fraction and \
+         feedback, or evolution"
+    )]
+    CompressedEvolution,
     /// The masked vector's layout was refused.
     #[error("layout: {0}")]
     Layout(#[from] ParametersError),
@@ -252,13 +262,14 @@ impl Plan {
         check::update(&update)?;
         check::training(&training)?;
         check::server(&server)?;
-        let layout = ring::layout(kind, &update)?;
+        let layout = ring::layout(kind, &update, update.coordinates())?;
         Ok(Self {
             kind,
             update,
             training,
             server,
             server_schedule: Schedule::Constant,
+            evolution: None,
             modulus_bits: ring::update_bits(&update)?,
             layout,
         })
@@ -270,7 +281,30 @@ impl Plan {
     /// [`PlanError::Layout`] where the other kind's layout is refused.
     pub fn with_kind(&self, kind: RoundKind) -> Result<Self, PlanError> {
         Self::new(kind, self.update, self.training, self.server)?
-            .with_server_schedule(self.server_schedule)
+            .with_server_schedule(self.server_schedule)?
+            .with_evolution(self.evolution)
+    }
+
+    /// The same plan with evolution strategies in the place of training, or without; [`Plan::new`] is
+    /// without.
+    ///
+    /// # Errors
+    /// A [`PlanError`] that names the value and its bounds; [`PlanError::CompressedEvolution`] where
+    /// the update is to be made smaller as well.
+    pub fn with_evolution(self, evolution: Option<Evolution>) -> Result<Self, PlanError> {
+        let mut coordinates = self.update.coordinates();
+        if let Some(evolution) = evolution {
+            evolution.check()?;
+            if self.update.compression != Compression::NONE {
+                return Err(PlanError::CompressedEvolution);
+            }
+            coordinates = evolution.pairs;
+        }
+        Ok(Self {
+            layout: ring::layout(self.kind, &self.update, coordinates)?,
+            evolution,
+            ..self
+        })
     }
 
     /// The same plan with another schedule of the server's rate; [`Plan::new`] leaves it constant.
@@ -310,12 +344,19 @@ impl Plan {
         &self.server_schedule
     }
 
-    /// Elements of a client's update before it is made smaller: the parameters, or 0 where it only
-    /// evaluates. How many coordinates it sends of them, [`UpdatePlan::coordinates`] says.
+    /// Evolution strategies, where they take the place of training.
+    pub const fn evolution(&self) -> Option<&Evolution> {
+        self.evolution.as_ref()
+    }
+
+    /// Elements of a client's update before it is made smaller: the parameters, or the directions of
+    /// evolution strategies, or 0 where it only evaluates. How many coordinates it sends of the
+    /// parameters, [`UpdatePlan::coordinates`] says.
     pub const fn update_len(&self) -> usize {
-        match self.kind {
-            RoundKind::Train => self.update.parameters as usize,
-            RoundKind::EvaluateOnly => 0,
+        match (self.kind, &self.evolution) {
+            (RoundKind::Train, None) => self.update.parameters as usize,
+            (RoundKind::Train, Some(evolution)) => evolution.pairs as usize,
+            (RoundKind::EvaluateOnly, _) => 0,
         }
     }
 
@@ -343,7 +384,8 @@ impl Plan {
     }
 
     /// The layout of the masked vector: `update` (absent where clients only evaluate) with the
-    /// coordinates that are sent, then `counters`, whose ring has the fewest bits from 48 to 64 that hold every counter's sum.
+    /// coordinates that are sent, then `counters`, whose ring has the fewest bits from 48 to 64 that
+    /// hold every counter's sum.
     pub fn layout(&self) -> Layout {
         self.layout.clone()
     }
@@ -359,6 +401,8 @@ struct RawPlan {
     server: ServerOptimizerConfig,
     #[serde(default)]
     server_schedule: Schedule,
+    #[serde(default)]
+    evolution: Option<Evolution>,
 }
 
 impl TryFrom<RawPlan> for Plan {
@@ -366,7 +410,8 @@ impl TryFrom<RawPlan> for Plan {
 
     fn try_from(raw: RawPlan) -> Result<Self, PlanError> {
         Self::new(raw.kind, raw.update, raw.training, raw.server)?
-            .with_server_schedule(raw.server_schedule)
+            .with_server_schedule(raw.server_schedule)?
+            .with_evolution(raw.evolution)
     }
 }
 
@@ -378,6 +423,7 @@ impl From<Plan> for RawPlan {
             training: plan.training,
             server: plan.server,
             server_schedule: plan.server_schedule,
+            evolution: plan.evolution,
         }
     }
 }

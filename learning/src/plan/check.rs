@@ -83,7 +83,7 @@ pub(crate) fn integer(
     }
 }
 
-fn size(name: &'static str, value: f32) -> Result<(), PlanError> {
+pub(crate) fn size(name: &'static str, value: f32) -> Result<(), PlanError> {
     float(name, value, SMALLEST, LARGEST)
 }
 

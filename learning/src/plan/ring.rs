@@ -5,14 +5,19 @@ use secagg::{Layout, Segment};
 use super::{COUNTERS_SEGMENT, PlanError, RoundKind, UPDATE_SEGMENT, UpdatePlan};
 use crate::counters::Counter;
 
-pub(crate) fn layout(kind: RoundKind, update: &UpdatePlan) -> Result<Layout, PlanError> {
+/// `coordinates`: what a client sends of its update in a training round.
+pub(crate) fn layout(
+    kind: RoundKind,
+    update: &UpdatePlan,
+    coordinates: u32,
+) -> Result<Layout, PlanError> {
     let update_bits = update_bits(update)?;
     let counter_bits = counter_bits(update)?;
     let counters_len = u32::try_from(Counter::ALL.len()).expect("there are seven counters");
     let counters = Segment::new(COUNTERS_SEGMENT, counters_len, counter_bits)?;
     let segments = match kind {
         RoundKind::Train => vec![
-            Segment::new(UPDATE_SEGMENT, update.coordinates(), update_bits)?,
+            Segment::new(UPDATE_SEGMENT, coordinates, update_bits)?,
             counters,
         ],
         RoundKind::EvaluateOnly => vec![counters],

@@ -2,7 +2,7 @@
 
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use secagg::{Context, GraphKind, Parameters, Session, ThreatModel, Vector};
-use secagg_learning::{
+use secagg_learning::{Budget, 
     CodecError, Counter, Counters, LocalOptimizer, Plan, RoundKind, ServerOptimizerConfig,
     TrainingPlan, UpdateCodec, UpdatePlan,
     plan::{COUNTERS_SEGMENT, UPDATE_SEGMENT},
@@ -92,11 +92,12 @@ fn agreed(choices: &mut Choices<'_>) -> Option<(Plan, Session)> {
         },
     };
     let training = TrainingPlan {
-        epochs: 1,
+        budget: Budget::Epochs(1),
         batch: 1,
         optimizer: LocalOptimizer::Sgd { rate: 1.0 },
         gradient_clip: 1.0,
         max_words: 1,
+        ..TrainingPlan::DEFAULT
     };
     let server = ServerOptimizerConfig::FedAvg { rate: 1.0 };
     let plan = Plan::new(kind, update, training, server).ok()?;

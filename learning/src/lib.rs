@@ -38,7 +38,8 @@ pub use codec::{CodecError, DecodedSum, UpdateCodec};
 pub use counters::{Counter, Counters, CountersError, Validation};
 pub use optimizer::{OptimizerError, ServerOptimizer};
 pub use plan::{
-    LocalOptimizer, Plan, PlanError, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+    Budget, LocalOptimizer, Plan, PlanError, RoundKind, ServerOptimizerConfig, TrainingPlan,
+    UpdatePlan,
 };
 pub use schedule::Schedule;
 pub use selection::{Candidate, SelectionError, SelectionRule, Strategy};

@@ -165,7 +165,9 @@ mod tests {
     use rand_core::SeedableRng;
 
     use super::*;
-    use crate::plan::{LocalOptimizer, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan};
+    use crate::plan::{
+        Budget, LocalOptimizer, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+    };
 
     fn rounding(value_bits: u8, range: f32, weight: u64) -> Rounding {
         let update = UpdatePlan {
@@ -177,11 +179,12 @@ mod tests {
             max_cohort: 3,
         };
         let training = TrainingPlan {
-            epochs: 1,
+            budget: Budget::Epochs(1),
             batch: 1,
             optimizer: LocalOptimizer::Sgd { rate: 1.0 },
             gradient_clip: 1.0,
             max_words: 1,
+            ..TrainingPlan::DEFAULT
         };
         let server = ServerOptimizerConfig::FedAvg { rate: 1.0 };
         let plan = Plan::new(RoundKind::Train, update, training, server).unwrap();

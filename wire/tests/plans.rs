@@ -6,7 +6,7 @@
 
 use proptest::prelude::*;
 use secagg_learning::{
-    LocalOptimizer, Plan, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+    Budget, LocalOptimizer, Plan, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
 };
 use secagg_wire::{
     digest::plan_digest,
@@ -26,11 +26,12 @@ fn plan() -> Plan {
             max_cohort: 100,
         },
         TrainingPlan {
-            epochs: 1,
+            budget: Budget::Epochs(1),
             batch: 16,
             optimizer: LocalOptimizer::Adam { rate: 0.002 },
             gradient_clip: 5.0,
             max_words: 20,
+            ..TrainingPlan::DEFAULT
         },
         ServerOptimizerConfig::FedAvg { rate: 1.0 },
     )

@@ -206,6 +206,7 @@ impl RoundTask {
                 session: &session,
                 weights: &weights,
                 seed,
+                memory: node.policy.training_memory(),
                 round,
                 log: &node.log,
                 hooks: &node.options.hooks,

@@ -4,7 +4,9 @@ use secagg::{
     ClientId, Context, GraphKind, Layout, MaskedInput, Member, Parameters, Policy, Segment,
     Session, ThreatModel, client, server,
 };
-use secagg_learning::{LocalOptimizer, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan};
+use secagg_learning::{
+    Budget, LocalOptimizer, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+};
 
 use super::*;
 
@@ -78,11 +80,12 @@ fn the_clear_update_is_what_was_encoded() {
         max_cohort: 3,
     };
     let training = TrainingPlan {
-        epochs: 1,
+        budget: Budget::Epochs(1),
         batch: 1,
         optimizer: LocalOptimizer::Sgd { rate: 1.0 },
         gradient_clip: 1.0,
         max_words: 1,
+        ..TrainingPlan::DEFAULT
     };
     let server = ServerOptimizerConfig::FedAvg { rate: 1.0 };
     let plan = Plan::new(RoundKind::Train, update, training, server).unwrap();

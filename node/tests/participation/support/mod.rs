@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use secagg::{ClientId, Parameters, Session, ThreatModel};
 use secagg_learning::{
-    LocalOptimizer, Plan, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+    Budget, LocalOptimizer, Plan, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
 };
 use secagg_node::model::{ModelDescription, ModelFiles, Sizes, Weights};
 use secagg_node::participate::enrolment::{JoinRequest, join};
@@ -221,11 +221,12 @@ impl Coordinator {
             max_cohort: 5,
         };
         let training = TrainingPlan {
-            epochs: 1,
+            budget: Budget::Epochs(1),
             batch: 64,
             optimizer: LocalOptimizer::Sgd { rate: 0.5 },
             gradient_clip: 5.0,
             max_words: 10,
+            ..TrainingPlan::DEFAULT
         };
         Plan::new(
             kind,

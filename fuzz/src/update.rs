@@ -2,8 +2,8 @@
 
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use secagg::{Context, GraphKind, Parameters, Session, ThreatModel, Vector};
-use secagg_learning::{Budget, 
-    CodecError, Counter, Counters, LocalOptimizer, Plan, RoundKind, ServerOptimizerConfig,
+use secagg_learning::{
+    Budget, CodecError, Counter, Counters, LocalOptimizer, Plan, RoundKind, ServerOptimizerConfig,
     TrainingPlan, UpdateCodec, UpdatePlan,
     plan::{COUNTERS_SEGMENT, UPDATE_SEGMENT},
 };

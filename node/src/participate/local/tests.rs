@@ -175,8 +175,9 @@ fn training_that_went_astray_sends_nothing_and_says_so() {
     let device = Device::new(&["see you at the station", "are you home"]);
     let plan = device.plan(TrainingPlan {
         budget: Budget::Steps(50),
+        // Each step makes the weights a billion times as large.
         optimizer: LocalOptimizer::Sgd { rate: 1e9 },
-        gradient_clip: 1e9,
+        weight_decay: 0.99,
         ..TRAINING
     });
     let error = device.refuses(&plan, DEFAULT_MEMORY);

@@ -83,9 +83,10 @@ const FLOAT: u64 = 4;
 const GRADIENTS: u64 = 2;
 /// The new weights and what changed, as flat vectors.
 const RESULTS: u64 = 2;
-/// Scores, their log softmax, and the gradients of both; at most three of them are there at once.
-const SCORES: u64 = 3;
-/// Of each width: what is kept for the backward pass and its gradient.
-const ACTIVATIONS: u64 = 3;
+/// Scores, their log softmax and the gradients of both: three of them are there at once, and one more
+/// is lost to pieces of other sizes.
+const SCORES: u64 = 4;
+/// Of each width: what is kept for the backward pass, its gradient, and what is lost likewise.
+const ACTIVATIONS: u64 = 4;
 /// The library's own, once in a process.
 const OVERHEAD: u64 = 16 << 20;

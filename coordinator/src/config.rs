@@ -269,6 +269,15 @@ pub enum ConfigError {
         /// What is allowed.
         allowed: String,
     },
+    /// Local training has more than one length.
+    #[error(
+        "coordinator.toml: {given} are given, and they say how long a node trains in three ways: \
+         keep one of them"
+    )]
+    TrainingLengths {
+        /// The keys.
+        given: String,
+    },
     /// A value of `[update]`, `[training]` or `[server]` was refused.
     #[error("coordinator.toml: {0}")]
     Plan(#[from] PlanError),
@@ -304,14 +313,7 @@ pub enum ConfigError {
     NoAuthority,
 }
 
-/// The default local training: Adam at 0.002, one epoch of batches of 16.
-const DEFAULT_TRAINING: TrainingPlan = TrainingPlan {
-    epochs: 1,
-    batch: 16,
-    optimizer: LocalOptimizer::Adam { rate: 0.002 },
-    gradient_clip: 5.0,
-    max_words: 64,
-};
+const DEFAULT_TRAINING: TrainingPlan = TrainingPlan::DEFAULT;
 
 const DEFAULT_SERVER: ServerOptimizerConfig = ServerOptimizerConfig::FedAvg { rate: 1.0 };
 

@@ -3,9 +3,7 @@
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use secagg::{Context, GraphKind, Parameters, Session, ThreatModel, Vector};
 use secagg_learning::{
-    CodecError, Compression, Counter, Counters, LocalOptimizer, Parts, Plan, Residual, Rotated, RoundKind,
-    ServerOptimizerConfig, TrainingPlan, UpdateCodec, UpdatePlan,
-    compression::Transform,
+    Budget, CodecError, Compression, Counter, Counters, LocalOptimizer, Parts, Plan, Residual, Rotated, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdateCodec, UpdatePlan, compression::Transform,
     plan::{COUNTERS_SEGMENT, UPDATE_SEGMENT},
 };
 
@@ -126,11 +124,12 @@ fn agreed(choices: &mut Choices<'_>) -> Option<(Plan, Session)> {
         },
     };
     let training = TrainingPlan {
-        epochs: 1,
+        budget: Budget::Epochs(1),
         batch: 1,
         optimizer: LocalOptimizer::Sgd { rate: 1.0 },
         gradient_clip: 1.0,
         max_words: 1,
+        ..TrainingPlan::DEFAULT
     };
     let server = ServerOptimizerConfig::FedAvg { rate: 1.0 };
     let plan = Plan::new(kind, update, training, server).ok()?;

@@ -44,7 +44,7 @@ pub use counters::{Counter, Counters, CountersError, Validation};
 pub use evolution::{Directions, Evolution};
 pub use optimizer::{OptimizerError, ServerOptimizer};
 pub use plan::{
-    Compression, LocalOptimizer, Parts, PartsError, Plan, PlanError, Rotated, RoundKind,
+    Budget, Compression, LocalOptimizer, Parts, PartsError, Plan, PlanError, Rotated, RoundKind,
     ServerOptimizerConfig, TrainingPlan, UpdatePlan,
 };
 pub use schedule::Schedule;

@@ -19,6 +19,9 @@ pub(crate) mod check;
 mod compression;
 mod parts;
 mod ring;
+mod training;
+
+pub use training::Budget;
 
 pub use self::{
     compression::{Compression, Rotated},
@@ -86,13 +89,30 @@ impl UpdatePlan {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingPlan {
-    /// Passes over the client's text, 1 to 1,000.
-    pub epochs: u32,
-    /// Examples a step, 1 to 65,536.
+    /// How long a client trains.
+    pub budget: Budget,
+    /// Examples a batch, 1 to 65,536.
     pub batch: u32,
+    /// Batches a step, 1 to 1,024. A step's gradient is the mean over the tokens of all of them, as
+    /// if they were one large batch, but only one has to fit into memory at a time.
+    #[serde(default = "one")]
+    pub accumulate: u32,
     /// The optimiser of the local steps; it keeps no state between rounds.
     pub optimizer: LocalOptimizer,
-    /// Largest L2 norm of a step's gradient, 1e-9 to 1e9.
+    /// What the optimiser's rate is multiplied by; the step of the schedule is the round.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Weight decay λ, 0 or more and below 1: apart from the gradient with Adam (AdamW, Loshchilov
+    /// and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019), part of it with the others.
+    #[serde(default)]
+    pub weight_decay: f32,
+    /// μ of FedProx (Li et al., "Federated Optimization in Heterogeneous Networks", MLSys 2020,
+    /// equation 2), 0 to 1e9: each step is pulled back to the received weights w_t by the gradient of
+    /// μ/2·‖w − w_t‖². 0 for none.
+    #[serde(default)]
+    pub proximal: f32,
+    /// Largest L2 norm of a step's gradient, 1e-9 to 1e9; that of the text's loss, without weight
+    /// decay and without the proximal term.
     pub gradient_clip: f32,
     /// Words of an example that are used, 1 to 4,096; the rest is cut off.
     pub max_words: u32,
@@ -111,6 +131,15 @@ pub enum LocalOptimizer {
     Adam {
         /// Learning rate, 1e-9 to 1e9.
         rate: f32,
+    },
+    /// Gradient descent with a running sum of gradients: v ← β·v + g, w ← w − rate·v (Polyak 1964,
+    /// as Sutskever et al., "On the importance of initialization and momentum in deep learning",
+    /// ICML 2013, section 2, with the rate outside of the sum).
+    Momentum {
+        /// Learning rate, 1e-9 to 1e9.
+        rate: f32,
+        /// Decay β of the sum, 0 or more and below 1.
+        beta: f32,
     },
 }
 
@@ -260,7 +289,7 @@ impl Plan {
         server: ServerOptimizerConfig,
     ) -> Result<Self, PlanError> {
         check::update(&update)?;
-        check::training(&training)?;
+        training.check()?;
         check::server(&server)?;
         let layout = ring::layout(kind, &update, update.coordinates())?;
         Ok(Self {
@@ -435,3 +464,6 @@ const SERVER_SCHEDULE: schedule::Names = schedule::Names {
     floor: "server_schedule.cosine.floor",
     warm_up: "server_schedule.noam.warm_up",
 };
+const fn one() -> u32 {
+    1
+}

@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
     use crate::plan::{
-        Compression, LocalOptimizer, Parts, RoundKind, ServerOptimizerConfig, TrainingPlan,
+        Budget, Compression, LocalOptimizer, Parts, RoundKind, ServerOptimizerConfig, TrainingPlan,
         UpdatePlan,
     };
 
@@ -186,11 +186,12 @@ mod tests {
             parts: Parts::ALL,
         };
         let training = TrainingPlan {
-            epochs: 1,
+            budget: Budget::Epochs(1),
             batch: 1,
             optimizer: LocalOptimizer::Sgd { rate: 1.0 },
             gradient_clip: 1.0,
             max_words: 1,
+            ..TrainingPlan::DEFAULT
         };
         let server = ServerOptimizerConfig::FedAvg { rate: 1.0 };
         let plan = Plan::new(RoundKind::Train, update, training, server).unwrap();

@@ -5,8 +5,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use secagg::{Context, GraphKind, InputError, Parameters, Session, ThreatModel, Vector};
 use secagg_learning::{
-    CodecError, Compression, Counter, Counters, DecodedSum, LocalOptimizer, Parts, Plan, RoundKind,
-    ServerOptimizerConfig, TrainingPlan, UpdateCodec, UpdatePlan,
+    Budget, CodecError, Compression, Counter, Counters, DecodedSum, LocalOptimizer, Parts, Plan,
+    RoundKind, ServerOptimizerConfig, TrainingPlan, UpdateCodec, UpdatePlan,
     plan::{COUNTERS_SEGMENT, UPDATE_SEGMENT},
 };
 
@@ -23,11 +23,12 @@ const UPDATE: UpdatePlan = UpdatePlan {
 
 fn plan(kind: RoundKind, update: UpdatePlan) -> Plan {
     let training = TrainingPlan {
-        epochs: 1,
+        budget: Budget::Epochs(1),
         batch: 16,
         optimizer: LocalOptimizer::Sgd { rate: 1.0 },
         gradient_clip: 1.0,
         max_words: 29,
+        ..TrainingPlan::DEFAULT
     };
     let server = ServerOptimizerConfig::FedAvg { rate: 1.0 };
     Plan::new(kind, update, training, server).expect("the test's plan is valid")

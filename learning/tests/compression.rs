@@ -13,11 +13,11 @@ use secagg_learning::{
 
 fn plan(update: UpdatePlan) -> Plan {
     let training = TrainingPlan {
-        epochs: 1,
         batch: 16,
         optimizer: LocalOptimizer::Sgd { rate: 1.0 },
         gradient_clip: 1.0,
         max_words: 29,
+        ..TrainingPlan::DEFAULT
     };
     let server = ServerOptimizerConfig::FedAvg { rate: 1.0 };
     Plan::new(RoundKind::Train, update, training, server).expect("the test's plan is valid")

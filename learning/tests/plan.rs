@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use secagg_learning::{
-    Compression, Counter, LocalOptimizer, Parts, Plan, PlanError, Rotated, RoundKind, Schedule,
-    ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+    Budget, Compression, Counter, LocalOptimizer, Parts, Plan, PlanError, Rotated, RoundKind,
+    Schedule, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
     plan::{COUNTERS_SEGMENT, UPDATE_SEGMENT},
 };
 
@@ -23,11 +23,12 @@ const UPDATE: UpdatePlan = UpdatePlan {
 };
 
 const TRAINING: TrainingPlan = TrainingPlan {
-    epochs: 1,
+    budget: Budget::Epochs(1),
     batch: 16,
     optimizer: LocalOptimizer::Adam { rate: 0.002 },
     gradient_clip: 5.0,
     max_words: 29,
+    ..TrainingPlan::DEFAULT
 };
 
 const SERVER: ServerOptimizerConfig = ServerOptimizerConfig::FedAdam {
@@ -173,7 +174,7 @@ fn whole_numbers_have_bounds() {
     for (training, error) in [
         (
             TrainingPlan {
-                epochs: 1_001,
+                budget: Budget::Epochs(1_001),
                 ..TRAINING
             },
             integer("training.epochs", 1_001, 1, 1_000),
@@ -191,6 +192,34 @@ fn whole_numbers_have_bounds() {
                 ..TRAINING
             },
             integer("training.max_words", 5_000, 1, 4_096),
+        ),
+        (
+            TrainingPlan {
+                budget: Budget::Steps(1_000_001),
+                ..TRAINING
+            },
+            integer("training.steps", 1_000_001, 1, 1_000_000),
+        ),
+        (
+            TrainingPlan {
+                budget: Budget::Seconds(0),
+                ..TRAINING
+            },
+            integer("training.seconds", 0, 1, 86_400),
+        ),
+        (
+            TrainingPlan {
+                accumulate: 1_025,
+                ..TRAINING
+            },
+            integer("training.accumulate", 1_025, 1, 1_024),
+        ),
+        (
+            TrainingPlan {
+                schedule: Schedule::Noam { warm_up: 0 },
+                ..TRAINING
+            },
+            integer("training.schedule.noam.warm_up", 0, 1, u32::MAX),
         ),
     ] {
         let refused = Plan::new(RoundKind::Train, UPDATE, training, SERVER);
@@ -234,6 +263,13 @@ fn floats_are_numbers_within_bounds() {
                 LocalOptimizer::Adam { rate: value },
                 "training.optimizer.adam.rate",
             ),
+            (
+                LocalOptimizer::Momentum {
+                    rate: value,
+                    beta: 0.9,
+                },
+                "training.optimizer.momentum.rate",
+            ),
         ] {
             let training = TrainingPlan {
                 optimizer,
@@ -272,6 +308,44 @@ fn floats_are_numbers_within_bounds() {
                 value: momentum
             })
         );
+        let optimizer = LocalOptimizer::Momentum {
+            rate: 1.0,
+            beta: momentum,
+        };
+        for (training, name) in [
+            (
+                TrainingPlan {
+                    optimizer,
+                    ..TRAINING
+                },
+                "training.optimizer.momentum.beta",
+            ),
+            (
+                TrainingPlan {
+                    weight_decay: momentum,
+                    ..TRAINING
+                },
+                "training.weight_decay",
+            ),
+        ] {
+            let refused = Plan::new(RoundKind::Train, UPDATE, training, SERVER);
+            let value = momentum;
+            assert_eq!(refused, Err(PlanError::Decay { name, value }));
+        }
+    }
+    for value in [-0.0, -1.0, 2e9, f32::INFINITY] {
+        let training = TrainingPlan {
+            proximal: value,
+            ..TRAINING
+        };
+        let refused = Plan::new(RoundKind::Train, UPDATE, training, SERVER);
+        let error = PlanError::Float {
+            name: "training.proximal",
+            value,
+            minimum: 0.0,
+            maximum: 1e9,
+        };
+        assert_eq!(refused, Err(error));
     }
 }
 
@@ -288,13 +362,16 @@ fn the_encoding_is_fixed() {
         16, 0xf4, 0x03, 12, // value_bits, weight_cap 500, max_cohort
         0, 0x00, 0x00, 0x80, 0x3f, 0, // no rotation, fraction 1, no feedback
         0, // all parts
-        1, 16, // epochs, batch
+        0, 1, 16, 1, // epochs, one; batch, accumulate
         1, 0x6f, 0x12, 0x03, 0x3b, // adam, 0.002
+        0,    // constant
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, // no weight decay, no proximal term
         0x00, 0x00, 0xa0, 0x40, 29, // gradient_clip 5, max_words
         2,  // fedadam
         0x0a, 0xd7, 0x23, 0x3c, 0x66, 0x66, 0x66, 0x3f, // 0.01, 0.9
         0xa4, 0x70, 0x7d, 0x3f, 0x6f, 0x12, 0x83, 0x3a, // 0.99, 0.001
         0,    // server_schedule: constant
+        0,    // no evolution
     ];
     assert_eq!(bytes, expected);
     assert_eq!(postcard::from_bytes(&bytes), Ok(plan));
@@ -405,8 +482,8 @@ fn what_is_read_is_checked() {
         ),
         ("range = 0.25", "range = inf", "update.range is inf"),
         (
-            "epochs = 1",
-            "epochs = 1\nepoch = 2",
+            "batch = 16",
+            "batch = 16\nepoch = 2",
             "unknown field `epoch`",
         ),
         ("train", "rest", "unknown variant `rest`"),
@@ -431,7 +508,7 @@ fn a_plan_reads_well_as_toml() {
         max_cohort = 12
 
         [training]
-        epochs = 1
+        budget.epochs = 1
         batch = 16
         optimizer.adam.rate = 0.002
         gradient_clip = 5.0

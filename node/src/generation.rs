@@ -96,9 +96,9 @@ fn join(words: &[&str]) -> String {
 mod tests {
     use super::*;
     use crate::model::{ModelDescription, Sizes, Weights};
-    use crate::training::train;
+    use crate::training::{TrainingTask, train};
     use crate::vocabulary::TokenizedText;
-    use secagg_learning::{LocalOptimizer, TrainingPlan};
+    use secagg_learning::{Budget, LocalOptimizer, TrainingPlan};
     use std::ops::ControlFlow;
 
     #[test]
@@ -119,21 +119,16 @@ mod tests {
         let mut model = Model::new(&description, &initial).unwrap();
         let text = TokenizedText::new(&vocabulary, messages, 29);
         let plan = TrainingPlan {
-            epochs: 80,
+            budget: Budget::Epochs(80),
             batch: 3,
             optimizer: LocalOptimizer::Adam { rate: 0.02 },
             gradient_clip: 5.0,
             max_words: 29,
+            ..TrainingPlan::DEFAULT
         };
-        train(
-            &mut model,
-            initial.values(),
-            &text,
-            &plan,
-            [1; 32],
-            &mut |_| ControlFlow::Continue(()),
-        )
-        .unwrap();
+        let task = TrainingTask::new(&plan, 1, [1; 32]);
+        let mut go_on = |_| ControlFlow::Continue(());
+        train(&mut model, initial.values(), &text, &task, &mut go_on).unwrap();
         let completion = complete(&model, &vocabulary, "See you", 12, 3);
         assert_eq!(completion.continuation, "at the station!");
         assert_eq!(completion.suggestions.len(), 3);

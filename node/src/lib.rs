@@ -7,6 +7,7 @@
 //! | [`vocabulary`] | words, their numbers, and messages as numbers |
 //! | [`model`] | the model's description, its weights, and the network itself |
 //! | [`training`] | local training, without any I/O |
+//! | [`clock`], [`memory`] | the time, and the memory that this process takes |
 //! | [`evaluation`] | loss and accuracy on held-out text, without any I/O |
 //! | [`generation`] | continues a phrase, suggests next words |
 //! | [`participate`] | joins a federation, takes part in its rounds |
@@ -15,9 +16,11 @@
 //! Text never leaves this crate: what leaves a device is a masked update, and the masking is the
 //! `secagg` crate's. Only `model/cifg_lstm.rs` names the network's layers.
 
+pub mod clock;
 pub mod commands;
 pub mod evaluation;
 pub mod generation;
+pub mod memory;
 pub mod model;
 pub mod participate;
 pub mod progress;

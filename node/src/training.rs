@@ -1,17 +1,62 @@
-//! Local training: so many epochs over shuffled batches in memory, without any I/O.
+//! Local training: epochs, steps or seconds over shuffled batches in memory, without any I/O.
+
+mod descent;
+mod memory;
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use secagg_learning::{LocalOptimizer, TrainingPlan};
+use secagg_learning::{Budget, PlanError, TrainingPlan};
 use serde::Serialize;
-use tch::nn::{Optimizer, OptimizerConfig};
 use tch::{Reduction, Tensor};
 use thiserror::Error;
 
+use self::descent::Descent;
+pub use self::memory::{DEFAULT_MEMORY, Estimate, default_memory_mb};
+use crate::clock::Clock;
 use crate::model::{Batch, Model, WeightsError};
 use crate::vocabulary::{Token, TokenizedText};
+
+/// What a training follows, besides the model and the text.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainingTask<'a> {
+    /// The plan; its values are checked.
+    pub plan: &'a TrainingPlan,
+    /// Where the plan's schedule stands.
+    pub schedule: SchedulePoint,
+    /// Fixes the messages' order.
+    pub seed: [u8; 32],
+    /// Bytes that training may take beside the model, by the [`Estimate`]. A batch that would take
+    /// more is worked through in pieces, whose gradients are added up.
+    pub memory: u64,
+    /// Asked only where the plan's budget is in seconds.
+    pub clock: Clock<'a>,
+}
+
+impl<'a> TrainingTask<'a> {
+    /// The training of a round, with [`DEFAULT_MEMORY`] and the machine's clock.
+    #[must_use]
+    pub fn new(plan: &'a TrainingPlan, round: u64, seed: [u8; 32]) -> Self {
+        Self {
+            plan,
+            schedule: SchedulePoint::Round(round),
+            seed,
+            memory: DEFAULT_MEMORY,
+            clock: Clock::default(),
+        }
+    }
+}
+
+/// What the plan's schedule counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchedulePoint {
+    /// Rounds: this one's number, counted from 1, holds for all of the training.
+    Round(u64),
+    /// The training's own steps.
+    Steps,
+}
 
 /// What training made.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,10 +65,13 @@ pub struct Trained {
     pub weights: Vec<f32>,
     /// The new weights minus those that training started from, flat.
     pub delta: Vec<f32>,
-    /// Loss and tokens over all epochs, each token as it was when its batch was trained on.
+    /// Loss and tokens over all steps, each token as it was when its batch was trained on.
     pub loss: TrainingLoss,
-    /// How many messages there were.
+    /// How many messages were trained on, each counted once however often it was seen: the client's
+    /// weight. Less than all where the budget ended within the first epoch.
     pub examples: u64,
+    /// The estimated peak of the memory that it took, in bytes; see [`Estimate`].
+    pub memory: u64,
 }
 
 /// Training's loss, as sums.
@@ -35,52 +83,58 @@ pub struct TrainingLoss {
     pub tokens: u64,
 }
 
+impl std::ops::AddAssign for TrainingLoss {
+    fn add_assign(&mut self, other: Self) {
+        self.sum += other.sum;
+        self.tokens += other.tokens;
+    }
+}
+
 /// How far training is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrainingProgress {
-    /// Steps done, over all epochs.
+    /// Steps done.
     pub step: u64,
-    /// Steps to do, over all epochs.
-    pub steps: u64,
-    /// The last batch's loss, nats a token.
+    /// Steps to do; none where the budget is in seconds.
+    pub steps: Option<u64>,
+    /// The last step's loss, nats a token.
     pub loss: f64,
 }
 
 /// Why training ended without a result.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum TrainingError {
     /// There is no message to train on.
     #[error("there is no text to train on; add some with `secagg-node add`")]
     NoText,
-    /// A setting is out of its range.
-    #[error("training with {field} = {value} is refused: {reason}")]
-    Setting {
-        /// The setting.
-        field: &'static str,
-        /// Its value.
-        value: String,
-        /// What it must be.
-        reason: &'static str,
-    },
-    /// A batch's scores would not fit into memory.
+    /// A value of the plan is out of its range.
+    #[error("training is refused: {0}")]
+    Plan(#[from] PlanError),
+    /// The longest message alone would take more memory than allowed.
     #[error(
-        "batches of {batch} messages and a vocabulary of {vocabulary} words need up to {scores} \
-         scores at once; at most {MAX_SCORES} are allowed"
+        "training on the longest message alone takes about {} MiB beside the model, and {} MiB are \
+         allowed; use fewer words of a message, or allow more", needed >> 20, budget >> 20
     )]
-    BatchTooLarge {
-        /// Messages a batch.
-        batch: u32,
-        /// Words in the vocabulary.
-        vocabulary: u32,
-        /// Scores a batch, at its longest.
-        scores: u64,
+    Memory {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes allowed.
+        budget: u64,
     },
     /// The loss is no longer finite.
     #[error("training went astray at step {step}: the loss is not finite; use a lower rate")]
     Diverged {
         /// The step, counted from 1.
         step: u64,
+    },
+    /// The weights have gone so far that a change is not finite.
+    #[error("training went astray: element {index} of the update is {value}; use a lower rate")]
+    UpdateNotFinite {
+        /// Its place in the flat vector.
+        index: usize,
+        /// The change, as text.
+        value: String,
     },
     /// The caller stopped it.
     #[error("training was stopped")]
@@ -90,14 +144,11 @@ pub enum TrainingError {
     Weights(#[from] WeightsError),
 }
 
-/// The most scores that a batch may need: 1 GiB of them. The plan comes from a coordinator, which
-/// must not be able to make a node run out of memory.
-pub const MAX_SCORES: u64 = 1 << 28;
-
-/// Trains a model from `received` on all of `text`, and returns what changed.
+/// Trains a model from `received` on `text`, and returns what changed.
 ///
-/// The same model, weights, text, plan and seed give the same result to the bit, as long as libtorch
-/// uses one thread; `seed` fixes the messages' order. `progress` is called after every step and can stop the training.
+/// The same model, weights, text and task give the same result to the bit, as long as libtorch
+/// uses one thread and the budget is not in seconds. `progress` is called after every step and can
+/// stop the training.
 ///
 /// # Errors
 /// A [`TrainingError`]; the model's weights are then of no use.
@@ -105,29 +156,33 @@ pub fn train(
     model: &mut Model,
     received: &[f32],
     text: &TokenizedText,
-    plan: &TrainingPlan,
-    seed: [u8; 32],
+    task: &TrainingTask<'_>,
     progress: &mut dyn FnMut(TrainingProgress) -> ControlFlow<()>,
 ) -> Result<Trained, TrainingError> {
     model.load_flat(received)?;
     let mut loss = TrainingLoss::default();
-    let mut trainer = Trainer::new(model, text, plan, seed)?;
-    for _ in 0..plan.epochs {
-        let epoch = trainer.epoch(progress)?;
-        loss.sum += epoch.sum;
-        loss.tokens += epoch.tokens;
+    let mut trainer = Trainer::new(model, text, task)?;
+    while !trainer.is_done() {
+        loss += trainer.epoch(progress)?;
     }
+    let (examples, memory) = (trainer.examples(), trainer.memory());
+    drop(trainer);
     let weights = model.to_weights()?.into_values();
-    let delta = weights
+    let delta: Vec<f32> = weights
         .iter()
         .zip(received)
         .map(|(new, old)| new - old)
         .collect();
+    if let Some(index) = delta.iter().position(|change| !change.is_finite()) {
+        let value = delta[index].to_string();
+        return Err(TrainingError::UpdateNotFinite { index, value });
+    }
     Ok(Trained {
         weights,
         delta,
         loss,
-        examples: text.len() as u64,
+        examples,
+        memory,
     })
 }
 
@@ -136,47 +191,71 @@ pub fn train(
 pub struct Trainer<'a> {
     model: &'a Model,
     text: &'a TokenizedText,
-    plan: TrainingPlan,
-    optimizer: Optimizer,
+    task: TrainingTask<'a>,
+    descent: Descent,
+    estimate: Estimate,
+    /// The most positions of a batch that are in memory at once.
+    most_positions: usize,
+    /// The most that there were.
+    largest: usize,
     rng: ChaCha20Rng,
+    /// The messages in the order of this epoch, and how many of them are done.
+    order: Vec<usize>,
+    done: usize,
+    epochs: u32,
     step: u64,
+    started: Duration,
 }
 
 impl<'a> Trainer<'a> {
     /// Prepares training from the model's present weights.
     ///
     /// # Errors
-    /// [`TrainingError::NoText`], [`TrainingError::Setting`] or [`TrainingError::BatchTooLarge`].
-    ///
-    /// # Panics
-    /// Never: what libtorch's optimisers refuse was refused before.
+    /// [`TrainingError::Plan`], [`TrainingError::NoText`] or [`TrainingError::Memory`].
     pub fn new(
         model: &'a Model,
         text: &'a TokenizedText,
-        plan: &TrainingPlan,
-        seed: [u8; 32],
+        task: &TrainingTask<'a>,
     ) -> Result<Self, TrainingError> {
-        check(plan, model, text)?;
-        let variables = model.variables();
-        let optimizer = match plan.optimizer {
-            LocalOptimizer::Sgd { rate } => {
-                tch::nn::Sgd::default().build(variables, f64::from(rate))
-            }
-            LocalOptimizer::Adam { rate } => {
-                tch::nn::Adam::default().build(variables, f64::from(rate))
-            }
-        };
+        task.plan.check()?;
+        let longest = (0..text.len()).map(|index| positions(text, index)).max();
+        let longest = longest.ok_or(TrainingError::NoText)?;
+        let estimate = Estimate::new(model.description(), task.plan);
+        let most = estimate.positions(task.memory, longest as u64)?;
         Ok(Self {
             model,
             text,
-            plan: *plan,
-            optimizer: optimizer.expect("the rate was checked, and the variables are floats"),
-            rng: ChaCha20Rng::from_seed(seed),
+            task: *task,
+            descent: Descent::new(model.variables(), task.plan),
+            estimate,
+            most_positions: usize::try_from(most).unwrap_or(usize::MAX),
+            largest: 0,
+            rng: ChaCha20Rng::from_seed(task.seed),
+            order: (0..text.len()).collect(),
+            done: text.len(),
+            epochs: 0,
             step: 0,
+            started: match task.plan.budget {
+                Budget::Seconds(_) => task.clock.now(),
+                Budget::Epochs(_) | Budget::Steps(_) => Duration::ZERO,
+            },
         })
     }
 
-    /// Goes once through all messages in a new order.
+    /// Whether the plan's budget is used up.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        match self.task.plan.budget {
+            Budget::Epochs(epochs) => self.epochs >= epochs && self.done == self.order.len(),
+            Budget::Steps(steps) => self.step >= u64::from(steps),
+            Budget::Seconds(seconds) => {
+                let over = self.task.clock.now().saturating_sub(self.started);
+                self.step > 0 && over >= Duration::from_secs(seconds.into())
+            }
+        }
+    }
+
+    /// Goes on to the end of the epoch (all messages once, in a new order), or of the budget.
     ///
     /// # Errors
     /// [`TrainingError::Diverged`] or [`TrainingError::Stopped`].
@@ -184,97 +263,139 @@ impl<'a> Trainer<'a> {
         &mut self,
         progress: &mut dyn FnMut(TrainingProgress) -> ControlFlow<()>,
     ) -> Result<TrainingLoss, TrainingError> {
-        let batch = self.plan.batch as usize;
-        let steps = u64::from(self.plan.epochs) * self.text.len().div_ceil(batch) as u64;
-        let mut order: Vec<usize> = (0..self.text.len()).collect();
-        shuffle(&mut order, &mut self.rng);
         let mut epoch = TrainingLoss::default();
-        for indices in order.chunks(batch) {
-            let mut messages: Vec<&[Token]> = indices
+        while !self.is_done() {
+            if self.done == self.order.len() {
+                for (place, index) in self.order.iter_mut().enumerate() {
+                    *index = place;
+                }
+                shuffle(&mut self.order, &mut self.rng);
+                self.done = 0;
+                self.epochs += 1;
+            }
+            let loss = self.step()?;
+            epoch += loss;
+            let now = TrainingProgress {
+                step: self.step,
+                steps: self.steps(),
+                loss: loss.sum / loss.tokens as f64,
+            };
+            if progress(now).is_break() {
+                return Err(TrainingError::Stopped);
+            }
+            if self.done == self.order.len() {
+                break;
+            }
+        }
+        Ok(epoch)
+    }
+
+    /// How many messages were trained on so far, each counted once.
+    #[must_use]
+    pub fn examples(&self) -> u64 {
+        let seen = match self.epochs {
+            0 => 0,
+            1 => self.done,
+            _ => self.order.len(),
+        };
+        seen as u64
+    }
+
+    /// The estimated peak of the memory that training took so far, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.estimate.bytes(self.largest as u64)
+    }
+
+    /// Steps of the whole budget, where it says.
+    fn steps(&self) -> Option<u64> {
+        match self.task.plan.budget {
+            Budget::Epochs(epochs) => {
+                let epoch = self.order.len().div_ceil(self.messages_a_step());
+                Some(u64::from(epochs) * epoch as u64)
+            }
+            Budget::Steps(steps) => Some(steps.into()),
+            Budget::Seconds(_) => None,
+        }
+    }
+
+    fn messages_a_step(&self) -> usize {
+        self.task.plan.batch as usize * self.task.plan.accumulate as usize
+    }
+
+    /// Trains on the next messages of the epoch, piece by piece.
+    fn step(&mut self) -> Result<TrainingLoss, TrainingError> {
+        let end = (self.done + self.messages_a_step()).min(self.order.len());
+        let begin = std::mem::replace(&mut self.done, end);
+        self.step += 1;
+        let indices = &self.order[begin..end];
+        let tokens = indices.iter().map(|&index| positions(self.text, index));
+        let tokens = tokens.sum::<usize>();
+        let pieces = self.pieces(indices);
+        let mut loss = TrainingLoss::default();
+        self.descent.begin();
+        for piece in pieces {
+            let mut messages: Vec<&[Token]> = piece
                 .iter()
                 .map(|&index| self.text.message(index))
                 .collect();
             let batch = Batch::new(&mut messages);
-            let loss = self.model.logits(&batch).cross_entropy_loss::<Tensor>(
+            let mean = self.model.logits(&batch).cross_entropy_loss::<Tensor>(
                 batch.targets(),
                 None,
                 Reduction::Mean,
                 -100,
                 0.0,
             );
-            self.step += 1;
-            let mean = loss.double_value(&[]);
-            if !mean.is_finite() {
+            let value = mean.double_value(&[]);
+            if !value.is_finite() {
                 return Err(TrainingError::Diverged { step: self.step });
             }
-            let clip = f64::from(self.plan.gradient_clip);
-            self.optimizer.backward_step_clip_norm(&loss, clip);
-            let tokens = batch.targets().numel();
-            epoch.sum += mean * tokens as f64;
-            epoch.tokens += tokens as u64;
-            let now = TrainingProgress {
-                step: self.step,
-                steps,
-                loss: mean,
-            };
-            if progress(now).is_break() {
-                return Err(TrainingError::Stopped);
+            let own = batch.targets().numel();
+            if own == tokens {
+                mean.backward();
+            } else {
+                // The mean over the tokens of all pieces: each counts by its share of them.
+                (mean * (own as f64 / tokens as f64)).backward();
+            }
+            loss.sum += value * own as f64;
+            loss.tokens += own as u64;
+            self.largest = self.largest.max(own);
+        }
+        self.descent
+            .finish(self.task.plan.schedule.factor(match self.task.schedule {
+                SchedulePoint::Round(round) => round,
+                SchedulePoint::Steps => self.step,
+            }));
+        Ok(loss)
+    }
+
+    /// A step's messages in pieces of at most a batch, each of which fits into memory.
+    fn pieces(&self, indices: &[usize]) -> Vec<Vec<usize>> {
+        let most_messages = self.task.plan.batch as usize;
+        let mut pieces: Vec<Vec<usize>> = Vec::new();
+        let mut room = 0;
+        for &index in indices {
+            let needed = positions(self.text, index);
+            match pieces.last_mut() {
+                Some(piece) if piece.len() < most_messages && needed <= room => {
+                    piece.push(index);
+                    room -= needed;
+                }
+                _ => {
+                    pieces.push(vec![index]);
+                    // No message is longer: that was checked.
+                    room = self.most_positions - needed;
+                }
             }
         }
-        Ok(epoch)
+        pieces
     }
 }
 
-fn check(plan: &TrainingPlan, model: &Model, text: &TokenizedText) -> Result<(), TrainingError> {
-    let setting = |field, value: String, reason| {
-        Err(TrainingError::Setting {
-            field,
-            value,
-            reason,
-        })
-    };
-    if plan.epochs == 0 {
-        return setting("epochs", "0".to_owned(), "at least one epoch is needed");
-    }
-    if plan.batch == 0 {
-        return setting(
-            "batch",
-            "0".to_owned(),
-            "a batch needs at least one message",
-        );
-    }
-    let (LocalOptimizer::Sgd { rate } | LocalOptimizer::Adam { rate }) = plan.optimizer;
-    if !(rate.is_finite() && rate > 0.0) {
-        return setting("rate", rate.to_string(), "it must be finite and above 0");
-    }
-    let clip = plan.gradient_clip;
-    if !(clip.is_finite() && clip > 0.0) {
-        return setting(
-            "gradient_clip",
-            clip.to_string(),
-            "it must be finite and above 0",
-        );
-    }
-    if text.is_empty() {
-        return Err(TrainingError::NoText);
-    }
-    let longest = (0..text.len())
-        .map(|index| text.message(index).len() - 1)
-        .max()
-        .unwrap_or(0);
-    let vocabulary = model.description().sizes().vocabulary;
-    let messages = u64::from(plan.batch).min(text.len() as u64);
-    let scores = messages
-        .saturating_mul(longest as u64)
-        .saturating_mul(u64::from(vocabulary));
-    if scores > MAX_SCORES {
-        return Err(TrainingError::BatchTooLarge {
-            batch: plan.batch,
-            vocabulary,
-            scores,
-        });
-    }
-    Ok(())
+/// How many tokens of a message are predicted.
+fn positions(text: &TokenizedText, index: usize) -> usize {
+    text.message(index).len() - 1
 }
 
 /// Fisher and Yates; the modulo's bias is below 2⁻³² for any number of messages in memory.

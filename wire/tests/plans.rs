@@ -6,8 +6,8 @@
 
 use proptest::prelude::*;
 use secagg_learning::{
-    Compression, LocalOptimizer, Parts, Plan, RoundKind, ServerOptimizerConfig, TrainingPlan,
-    UpdatePlan,
+    Budget, Compression, LocalOptimizer, Parts, Plan, RoundKind, ServerOptimizerConfig,
+    TrainingPlan, UpdatePlan,
 };
 use secagg_wire::{
     digest::plan_digest,
@@ -29,11 +29,12 @@ fn plan() -> Plan {
             parts: Parts::ALL,
         },
         TrainingPlan {
-            epochs: 1,
+            budget: Budget::Epochs(1),
             batch: 16,
             optimizer: LocalOptimizer::Adam { rate: 0.002 },
             gradient_clip: 5.0,
             max_words: 20,
+            ..TrainingPlan::DEFAULT
         },
         ServerOptimizerConfig::FedAvg { rate: 1.0 },
     )

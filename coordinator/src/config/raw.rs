@@ -5,8 +5,8 @@
 
 use secagg::{GraphKind, MAX_COHORT, MAX_SPARSE_COHORT, MIN_COHORT, ThreatModel};
 use secagg_learning::{
-    Compression, LocalOptimizer, Parts, Rotated, RoundKind, Schedule, ServerOptimizerConfig,
-    StoppingRule, Strategy, TrainingPlan,
+    Budget, Compression, LocalOptimizer, Parts, Rotated, RoundKind, Schedule,
+    ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan,
 };
 use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
 use serde::Deserialize;
@@ -158,9 +158,15 @@ table! {
 
 table! {
     RawTraining {
-        epochs: i64 = i64::from(DEFAULT_TRAINING.epochs),
+        epochs: Option<i64> = None,
+        steps: Option<i64> = None,
+        seconds: Option<i64> = None,
         batch: i64 = i64::from(DEFAULT_TRAINING.batch),
+        accumulate: i64 = i64::from(DEFAULT_TRAINING.accumulate),
         optimizer: LocalOptimizer = DEFAULT_TRAINING.optimizer,
+        schedule: Schedule = DEFAULT_TRAINING.schedule,
+        weight_decay: f32 = DEFAULT_TRAINING.weight_decay,
+        proximal: f32 = DEFAULT_TRAINING.proximal,
         gradient_clip: f32 = DEFAULT_TRAINING.gradient_clip,
         max_words: i64 = i64::from(DEFAULT_TRAINING.max_words),
     }
@@ -416,11 +422,39 @@ impl RawUpdate {
 impl RawTraining {
     fn check(self) -> Result<TrainingPlan, ConfigError> {
         Ok(TrainingPlan {
-            epochs: whole("training.epochs", self.epochs, 1..=1000)?,
+            budget: self.budget()?,
             batch: whole("training.batch", self.batch, 1..=65_536)?,
+            accumulate: whole("training.accumulate", self.accumulate, 1..=1024)?,
             optimizer: self.optimizer,
+            // The plan has the ranges of the floats, and names them.
+            schedule: self.schedule,
+            weight_decay: self.weight_decay,
+            proximal: self.proximal,
             gradient_clip: self.gradient_clip,
             max_words: whole("training.max_words", self.max_words, 1..=4096)?,
+        })
+    }
+}
+
+impl RawTraining {
+    fn budget(&self) -> Result<Budget, ConfigError> {
+        let lengths = [
+            ("training.epochs", self.epochs),
+            ("training.steps", self.steps),
+            ("training.seconds", self.seconds),
+        ];
+        let given = lengths.map(|(key, value)| value.map(|_| key));
+        let given: Vec<&str> = given.into_iter().flatten().collect();
+        if given.len() > 1 {
+            let given = given.join(" and ");
+            return Err(ConfigError::TrainingLengths { given });
+        }
+        let [epochs, steps, seconds] = lengths;
+        Ok(match (epochs.1, steps.1, seconds.1) {
+            (_, Some(value), _) => Budget::Steps(whole(steps.0, value, 1..=1_000_000)?),
+            (_, _, Some(value)) => Budget::Seconds(whole(seconds.0, value, 1..=86_400)?),
+            (Some(value), ..) => Budget::Epochs(whole(epochs.0, value, 1..=1000)?),
+            (None, None, None) => DEFAULT_TRAINING.budget,
         })
     }
 }

@@ -155,13 +155,24 @@ feedback = false
 tensors = []
 
 [training]
-# Passes over a node's text in a round, 1 to 1000.
+# Passes over a node's text in a round, 1 to 1000. In place of it `steps`, 1 to 1000000, or
+# `seconds`, 1 to 86400: a node's weight is then the examples that it has seen.
 epochs = 1
-# Examples a step, 1 to 65536.
+# Examples a batch, 1 to 65536.
 batch = 16
-# The optimiser of local steps: { sgd = { rate = 1.0 } } or { adam = { rate = 0.002 } }.
+# Batches a step, 1 to 1024: as one large batch, but only one is in a node's memory at a time.
+accumulate = 1
+# The optimiser of local steps: { sgd = { rate = 1.0 } }, { adam = { rate = 0.002 } } or
+# { momentum = { rate = 0.3, beta = 0.9 } }.
 optimizer = { adam = { rate = 0.002 } }
-# Largest L2 norm of a step's gradient.
+# What its rate is multiplied by in each round: "constant", { step = { every = 10, factor = 0.5 } },
+# { cosine = { steps = 100, floor = 0.1 } } or { noam = { warm_up = 10 } }, counted in rounds.
+schedule = "constant"
+# Weight decay, 0 to below 1; apart from the gradient with Adam.
+weight_decay = 0.0
+# FedProx's mu: pulls a node's weights back to those that it received; 0 for none.
+proximal = 0.0
+# Largest L2 norm of a step's gradient, without weight decay and FedProx's pull.
 gradient_clip = 5.0
 # Words of an example that are used, 1 to 4096.
 max_words = 64

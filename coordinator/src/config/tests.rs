@@ -1,4 +1,4 @@
-use secagg_learning::Rotated;
+use secagg_learning::{Budget, LocalOptimizer, Rotated, Schedule};
 
 use super::*;
 
@@ -95,6 +95,10 @@ fn values_out_of_range_are_named() {
             "training.batch",
             "99999999999",
         ),
+        ("[training]\nepochs = 0", "training.epochs", "0"),
+        ("[training]\nsteps = 1000001", "training.steps", "1000001"),
+        ("[training]\nseconds = -1", "training.seconds", "-1"),
+        ("[training]\naccumulate = 0", "training.accumulate", "0"),
     ] {
         assert_eq!(out_of_range(text), (key, value.to_owned()), "{text}");
     }
@@ -125,6 +129,62 @@ fn a_plan_value_is_refused_by_name() {
         Config::parse("[training]\noptimizer = { sgd = { rate = 0.0 } }"),
         Err(ConfigError::Plan(PlanError::Float { name, .. })) if name.ends_with("rate")
     ));
+    for (setting, problem) in [
+        ("proximal = -0.1", "training.proximal is -0.1"),
+        ("proximal = nan", "training.proximal is NaN"),
+        ("weight_decay = 1.0", "training.weight_decay is 1"),
+        (
+            "optimizer = { momentum = { rate = 1.0, beta = 1.0 } }",
+            "training.optimizer.momentum.beta is 1",
+        ),
+        (
+            "schedule = { cosine = { steps = 0, floor = 0.0 } }",
+            "training.schedule.cosine.steps is 0",
+        ),
+        (
+            "schedule = { step = { every = 1, factor = 2.0 } }",
+            "training.schedule.step.factor is 2",
+        ),
+    ] {
+        let error = Config::parse(&format!("[training]\n{setting}")).unwrap_err();
+        assert!(matches!(error, ConfigError::Plan(_)), "{error:?}");
+        assert!(error.to_string().contains(problem), "{error}");
+    }
+}
+
+#[test]
+fn how_a_node_trains_is_read_whole() {
+    let text = "[training]\nsteps = 40\naccumulate = 4\nweight_decay = 0.5\nproximal = 0.25\n\
+                optimizer = { momentum = { rate = 0.25, beta = 0.5 } }\n\
+                schedule = { noam = { warm_up = 3 } }";
+    let expected = TrainingPlan {
+        budget: Budget::Steps(40),
+        accumulate: 4,
+        optimizer: LocalOptimizer::Momentum {
+            rate: 0.25,
+            beta: 0.5,
+        },
+        schedule: Schedule::Noam { warm_up: 3 },
+        weight_decay: 0.5,
+        proximal: 0.25,
+        ..DEFAULT_TRAINING
+    };
+    let config = Config::parse(text).unwrap();
+    assert_eq!(config.training, expected);
+    let plan = config.plan_of(RoundKind::Train, 9, Parts::ALL).unwrap();
+    assert_eq!(*plan.training(), expected);
+    let config = Config::parse("[training]\nseconds = 7").unwrap();
+    assert_eq!(config.training.budget, Budget::Seconds(7));
+}
+
+#[test]
+fn training_has_one_length() {
+    match Config::parse("[training]\nepochs = 1\nseconds = 9") {
+        Err(ConfigError::TrainingLengths { given }) => {
+            assert_eq!(given, "training.epochs and training.seconds");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 /// What makes updates smaller and the server's schedule stand in the plan, and so in its digest.

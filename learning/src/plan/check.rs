@@ -1,6 +1,6 @@
 //! The bounds of a plan's values.
 
-use super::{LocalOptimizer, PlanError, ServerOptimizerConfig, TrainingPlan, UpdatePlan};
+use super::{PlanError, ServerOptimizerConfig, UpdatePlan};
 
 pub(crate) fn update(update: &UpdatePlan) -> Result<(), PlanError> {
     integer("update.parameters", update.parameters, 1, u32::MAX)?;
@@ -14,18 +14,6 @@ pub(crate) fn update(update: &UpdatePlan) -> Result<(), PlanError> {
         return Err(PlanError::Parts { end, parameters });
     }
     update.compression.check()
-}
-
-pub(crate) fn training(training: &TrainingPlan) -> Result<(), PlanError> {
-    // A server that asks for endless training must not get it.
-    integer("training.epochs", training.epochs, 1, 1_000)?;
-    integer("training.batch", training.batch, 1, 65_536)?;
-    match training.optimizer {
-        LocalOptimizer::Sgd { rate } => size("training.optimizer.sgd.rate", rate)?,
-        LocalOptimizer::Adam { rate } => size("training.optimizer.adam.rate", rate)?,
-    }
-    size("training.gradient_clip", training.gradient_clip)?;
-    integer("training.max_words", training.max_words, 1, 4_096)
 }
 
 pub(crate) fn server(server: &ServerOptimizerConfig) -> Result<(), PlanError> {
@@ -106,7 +94,7 @@ pub(crate) fn float(
     }
 }
 
-fn decay(name: &'static str, value: f32) -> Result<(), PlanError> {
+pub(crate) fn decay(name: &'static str, value: f32) -> Result<(), PlanError> {
     // A negative zero would give an equal plan a second encoding.
     if (0.0..1.0).contains(&value) && value.is_sign_positive() {
         Ok(())
@@ -118,4 +106,4 @@ fn decay(name: &'static str, value: f32) -> Result<(), PlanError> {
 /// Floats with a unit stay far from f32's own limits, so that no product of a few of them, a
 /// weight and a cohort becomes infinite or vanishes.
 const SMALLEST: f32 = 1e-9;
-const LARGEST: f32 = 1e9;
+pub(crate) const LARGEST: f32 = 1e9;

@@ -12,6 +12,7 @@ use secagg_wire::process::disable_core_dumps;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::memory;
 use crate::participate::hooks::HookArguments;
 use crate::participate::node::{Node, Options};
 use crate::participate::service::{self, RunEnd};
@@ -39,6 +40,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, threads: NonZeroU16) -> anyhow::Result<()> {
+    memory::prepare();
     disable_core_dumps().context("core dumps cannot be switched off")?;
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,secagg_node=info"));

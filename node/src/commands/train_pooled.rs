@@ -1,6 +1,7 @@
 //! `train-pooled`: what the same model reaches when all text lies in one place. Federated training
 //! is compared with this; nobody's private text belongs here.
 
+mod method;
 mod report;
 
 use std::ops::ControlFlow;
@@ -8,25 +9,25 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use secagg_learning::{LocalOptimizer, TrainingPlan};
+use secagg_learning::LocalOptimizer;
 use secagg_wire::process::disable_core_dumps;
 use zeroize::Zeroizing;
 
+use self::method::Method;
 use self::report::{Baseline, EpochFigures, Figures, Report, Run};
 use super::model_source::read_model;
 use super::{MAX_WORDS, print_json};
+use crate::clock::Clock;
 use crate::evaluation::evaluate;
+use crate::memory::{self, PeakMemory};
 use crate::model::{INITIAL_FILE, Model, ModelFiles, Weights};
 use crate::progress::Progress;
 use crate::store::HELD_OUT_EVERY;
 use crate::text::{self, Format};
-use crate::training::{Trainer, TrainingError, TrainingProgress};
+use crate::training::{
+    SchedulePoint, Trainer, TrainingError, TrainingProgress, TrainingTask, default_memory_mb,
+};
 use crate::vocabulary::TokenizedText;
-
-/// The rates that `--grid` tries with stochastic gradient descent.
-const SGD_RATES: [f32; 3] = [0.3, 1.0, 3.0];
-/// The rates that `--grid` tries with Adam.
-const ADAM_RATES: [f32; 3] = [0.001, 0.002, 0.005];
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -43,24 +44,8 @@ pub(super) struct Arguments {
     /// How messages lie in the files.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// The most epochs of a run.
-    #[arg(long, default_value_t = 5)]
-    epochs: u32,
-    /// Messages a batch.
-    #[arg(long, default_value_t = 16)]
-    batch: u32,
-    /// Longer gradients (L2 norm over all parameters) are shortened to this.
-    #[arg(long, default_value_t = 5.0)]
-    gradient_clip: f32,
-    /// Try both optimisers with several rates, and report the best.
-    #[arg(long, conflicts_with_all = ["optimizer", "rate"])]
-    grid: bool,
-    /// The optimiser of a single run.
-    #[arg(long, value_enum, default_value = "adam")]
-    optimizer: OptimizerName,
-    /// The rate of a single run [default: 0.002 for Adam, 1 for SGD].
-    #[arg(long)]
-    rate: Option<f32>,
+    #[command(flatten)]
+    method: Method,
     /// End a run after so many epochs in which neither validation loss nor top-1 improved; 0 for
     /// never.
     #[arg(long, default_value_t = 2)]
@@ -69,6 +54,10 @@ pub(super) struct Arguments {
     /// does not count.
     #[arg(long, value_name = "SECONDS")]
     budget_seconds: Option<u32>,
+    /// MiB that training may take beside the model, by an estimate; a batch that needs more is
+    /// worked through in pieces.
+    #[arg(long, default_value_t = default_memory_mb())]
+    memory_mb: u32,
     /// Fixes the order of the messages.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -80,13 +69,8 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum OptimizerName {
-    Sgd,
-    Adam,
-}
-
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    memory::prepare();
     disable_core_dumps().context("core dumps cannot be switched off")?;
     let files = read_model(&arguments.model)?;
     let initial = files.read_weights(&arguments.model.join(INITIAL_FILE))?;
@@ -113,7 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         runs: Vec::new(),
         best: None,
     };
-    let grid = grid(arguments);
+    let grid = arguments.method.optimizers();
     let mut budget = arguments
         .budget_seconds
         .map(|seconds| Duration::from_secs(seconds.into()));
@@ -161,31 +145,37 @@ impl Pooled<'_> {
         best: &mut Option<(f64, Weights)>,
     ) -> anyhow::Result<Run> {
         let arguments = self.arguments;
-        let plan = TrainingPlan {
-            epochs: arguments.epochs,
-            batch: arguments.batch,
-            optimizer,
-            gradient_clip: arguments.gradient_clip,
-            max_words: u32::try_from(MAX_WORDS)?,
-        };
+        let plan = arguments.method.plan(optimizer)?;
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&arguments.seed.to_le_bytes());
-        let mut trainer = Trainer::new(model, self.training, &plan, seed)?;
+        let task = TrainingTask {
+            plan: &plan,
+            schedule: SchedulePoint::Steps,
+            seed,
+            memory: u64::from(arguments.memory_mb) << 20,
+            clock: Clock::default(),
+        };
+        let mut trainer = Trainer::new(model, self.training, &task)?;
         let mut run = Run::new(optimizer);
-        for epoch in 1..=arguments.epochs {
+        let mut before = 0;
+        for epoch in 1.. {
+            if trainer.is_done() {
+                break;
+            }
             let started = Instant::now();
-            let label = format!("{}, epoch {epoch} of {}", run.name(), arguments.epochs);
-            let steps = self.training.len().div_ceil(arguments.batch as usize) as u64;
+            let label = format!("{}, epoch {epoch}", run.name());
+            let steps = arguments.method.steps_an_epoch(self.training.len());
             let mut progress = Progress::new(&label, steps);
+            let mut last = before;
             let mut show = |now: TrainingProgress| {
-                progress.set((now.step - 1) % steps + 1, || {
-                    format!("loss {:.3}", now.loss)
-                });
+                last = now.step;
+                progress.set(last - before, || format!("loss {:.3}", now.loss));
                 match self.deadline {
                     Some(deadline) if Instant::now() >= deadline => ControlFlow::Break(()),
                     _ => ControlFlow::Continue(()),
                 }
             };
+            let peak = PeakMemory::start();
             let loss = match trainer.epoch(&mut show) {
                 Ok(loss) => loss,
                 Err(error @ (TrainingError::Stopped | TrainingError::Diverged { .. })) => {
@@ -199,6 +189,7 @@ impl Pooled<'_> {
                 Err(error) => return Err(error.into()),
             };
             let train_seconds = started.elapsed().as_secs_f64();
+            run.add_memory(peak.finish(), trainer.memory());
             let evaluation = evaluate(model, self.validation);
             progress.finish(&format!(
                 "top-1 {:.2} %, perplexity {:.1}",
@@ -215,9 +206,10 @@ impl Pooled<'_> {
                 epoch,
                 train_loss: loss.sum / loss.tokens as f64,
                 train_seconds,
-                milliseconds_a_step: 1000.0 * train_seconds / steps as f64,
+                milliseconds_a_step: 1000.0 * train_seconds / (last - before) as f64,
                 validation: Figures::from(&evaluation),
             });
+            before = last;
             if arguments.patience > 0 && run.epochs_without_improvement() >= arguments.patience {
                 run.ended = Some(format!("no improvement in {} epochs", arguments.patience));
                 break;
@@ -225,22 +217,6 @@ impl Pooled<'_> {
         }
         Ok(run)
     }
-}
-
-fn grid(arguments: &Arguments) -> Vec<LocalOptimizer> {
-    if arguments.grid {
-        let sgd = SGD_RATES.map(|rate| LocalOptimizer::Sgd { rate });
-        let adam = ADAM_RATES.map(|rate| LocalOptimizer::Adam { rate });
-        return [adam, sgd].concat();
-    }
-    vec![match arguments.optimizer {
-        OptimizerName::Sgd => LocalOptimizer::Sgd {
-            rate: arguments.rate.unwrap_or(1.0),
-        },
-        OptimizerName::Adam => LocalOptimizer::Adam {
-            rate: arguments.rate.unwrap_or(0.002),
-        },
-    }]
 }
 
 fn read_texts(

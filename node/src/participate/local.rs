@@ -6,9 +6,11 @@ use std::path::Path;
 
 use secagg::Session;
 use secagg_learning::{
-    CodecError, Counter, Counters, CountersError, Encoded, Plan, Residual, RoundKind, UpdateCodec,
+    Budget, CodecError, Counter, Counters, CountersError, Encoded, Plan, Residual, RoundKind,
+    UpdateCodec,
 };
 use secagg_wire::events::{EventLog, Round, SpanKind};
+use serde_json::json;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -17,10 +19,11 @@ use super::cancel::Cancel;
 use super::hooks::Hooks;
 use super::randomness::os_rng;
 use crate::evaluation::evaluate;
+use crate::memory::PeakMemory;
 use crate::model::{Model, ModelFiles, Weights, WeightsError};
 use crate::progress::Progress;
 use crate::store::{Store, StoreError, StoredText};
-use crate::training::{Trained, TrainingError, train};
+use crate::training::{Trained, TrainingError, TrainingProgress, TrainingTask, train};
 use crate::vocabulary::TokenizedText;
 
 /// What the computation needs.
@@ -36,6 +39,8 @@ pub(super) struct LocalRound<'a> {
     pub(super) residual: Option<&'a Residual>,
     /// Fixes the order of the messages in training.
     pub(super) seed: [u8; 32],
+    /// Bytes that training may take beside the model.
+    pub(super) memory: u64,
     pub(super) round: Round,
     pub(super) log: &'a EventLog,
     pub(super) hooks: &'a Hooks,
@@ -100,11 +105,13 @@ impl LocalRound<'_> {
             RoundKind::EvaluateOnly => Zeroizing::new(Vec::new()),
             RoundKind::Train => {
                 model.train_only(&self.plan.update().parts);
+                let peak = PeakMemory::start();
                 let trained =
                     self.log
                         .measure(self.round, SpanKind::Training, "training", || {
                             self.train(&mut model, &training)
                         })?;
+                self.log_memory(peak, &trained);
                 let loss = trained.loss;
                 counters.record_training(trained.examples, loss.sum, loss.tokens)?;
                 Zeroizing::new(trained.delta)
@@ -148,27 +155,55 @@ impl LocalRound<'_> {
 
     fn train(&self, model: &mut Model, text: &TokenizedText) -> Result<Trained, TrainingError> {
         let plan = self.plan.training();
-        let steps = u64::from(plan.epochs) * text.len().div_ceil(plan.batch as usize) as u64;
-        let mut shown = Progress::new(&format!("round {}, training", self.round.round), steps);
-        let mut step = |progress: crate::training::TrainingProgress| {
-            shown.set(progress.step, || format!("loss {:.3}", progress.loss));
+        let task = TrainingTask {
+            memory: self.memory,
+            ..TrainingTask::new(plan, self.round.round, self.seed)
+        };
+        let label = format!("round {}, training", self.round.round);
+        let started = task.clock.now();
+        let mut shown: Option<Progress> = None;
+        let mut step = |progress: TrainingProgress| {
+            // Where time ends it, seconds are what is counted.
+            let (done, total) = match (plan.budget, progress.steps) {
+                (_, Some(steps)) => (progress.step, steps),
+                (Budget::Seconds(seconds), None) => {
+                    let over = task.clock.now().saturating_sub(started);
+                    (over.as_secs(), seconds.into())
+                }
+                (Budget::Epochs(_) | Budget::Steps(_), None) => (progress.step, progress.step),
+            };
+            shown
+                .get_or_insert_with(|| Progress::new(&label, total))
+                .set(done, || format!("loss {:.3}", progress.loss));
             if self.cancel.is_cancelled() {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
             }
         };
-        let trained = train(
-            model,
-            self.weights.values(),
-            text,
-            plan,
-            self.seed,
-            &mut step,
-        )?;
-        let messages = trained.examples;
-        shown.finish(&format!("{messages} messages, {} times each", plan.epochs));
+        let trained = train(model, self.weights.values(), text, &task, &mut step)?;
+        if let Some(shown) = shown {
+            let Trained { examples, loss, .. } = &trained;
+            shown.finish(&format!("{examples} messages, {} tokens", loss.tokens));
+        }
         Ok(trained)
+    }
+
+    /// What training took beside what was estimated, for this node's own log.
+    fn log_memory(&self, peak: PeakMemory, trained: &Trained) {
+        if let Some(peak) = peak.finish() {
+            self.log.event(
+                "memory",
+                json!({
+                    "round": self.round.round,
+                    "attempt": self.round.attempt,
+                    "name": "training",
+                    "peak_bytes": peak.peak_bytes,
+                    "growth_bytes": peak.growth_bytes,
+                    "estimated_bytes": trained.memory,
+                }),
+            );
+        }
     }
 
     fn check_cancelled(&self) -> Result<(), LocalError> {
@@ -186,3 +221,7 @@ fn load_text(directory: &Path) -> Result<StoredText, StoreError> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+#[path = "local/tests.rs"]
+mod tests;

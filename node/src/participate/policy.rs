@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::ledger::{Hash, Limits};
+use crate::training::default_memory_mb;
 
 /// The policy's file in a node's directory.
 pub const POLICY_FILE: &str = "policy.toml";
@@ -36,6 +37,9 @@ struct Raw {
     roster_wait_seconds: u32,
     max_elements: u64,
     max_bits: u8,
+    /// Files of before this key stood in them lack it.
+    #[serde(default = "default_memory_mb")]
+    training_memory_mb: u32,
     models: Vec<Hash>,
     plans: Vec<Hash>,
 }
@@ -196,6 +200,12 @@ impl NodePolicy {
         self.raw.max_bits
     }
 
+    /// Bytes that training may take beside the model.
+    #[must_use]
+    pub fn training_memory(&self) -> u64 {
+        u64::from(self.raw.training_memory_mb) << 20
+    }
+
     fn to_toml(&self) -> String {
         let Raw {
             threat_model,
@@ -209,6 +219,7 @@ impl NodePolicy {
             roster_wait_seconds,
             max_elements,
             max_bits,
+            training_memory_mb,
             models,
             plans,
         } = &self.raw;
@@ -262,6 +273,10 @@ impl NodePolicy {
              max_elements = {max_elements}\n\
              max_bits = {max_bits}\n\
              \n\
+             # Memory in MiB that training may take beside the model, by an estimate that is never too\n\
+             # low. A batch that needs more is worked through in pieces: slower, with the same result.\n\
+             training_memory_mb = {training_memory_mb}\n\
+             \n\
              # Digests of the only models (description and vocabulary; the weights change in every\n\
              # round) and of the only plans that this node trains. With empty lists it trains any\n\
              # that fit the limits above. `secagg-node audit` shows the digests of past rounds.\n\
@@ -288,6 +303,7 @@ impl Default for NodePolicy {
                 roster_wait_seconds: 1_800,
                 max_elements: crate::model::MAX_PARAMETERS + 64,
                 max_bits: 40,
+                training_memory_mb: default_memory_mb(),
                 models: Vec::new(),
                 plans: Vec::new(),
             },
@@ -315,6 +331,12 @@ impl TryFrom<Raw> for NodePolicy {
             ),
             ("max_elements", raw.max_elements, 1, u64::MAX),
             ("max_bits", raw.max_bits.into(), 1, 64),
+            (
+                "training_memory_mb",
+                raw.training_memory_mb.into(),
+                1,
+                1 << 24,
+            ),
         ] {
             if !(least..=most).contains(&value) {
                 return Err(PolicyValueError::OutOfRange {

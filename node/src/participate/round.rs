@@ -217,6 +217,7 @@ impl RoundTask {
                 weights: &weights,
                 residual: residual.as_deref(),
                 seed,
+                memory: node.policy.training_memory(),
                 round,
                 log: &node.log,
                 hooks: &node.options.hooks,

@@ -1,7 +1,7 @@
+use secagg_learning::{LocalOptimizer, Parts, Schedule};
+
 use super::*;
 use crate::evaluation::evaluate;
-use secagg_learning::Parts;
-
 use crate::model::{ModelDescription, Sizes, TensorShape, Weights};
 use crate::vocabulary::Vocabulary;
 
@@ -34,12 +34,23 @@ fn setting() -> (Model, Weights, TokenizedText) {
 
 fn plan(optimizer: LocalOptimizer) -> TrainingPlan {
     TrainingPlan {
-        epochs: 30,
+        budget: Budget::Epochs(30),
         batch: 2,
         optimizer,
         gradient_clip: 5.0,
         max_words: 29,
+        ..TrainingPlan::DEFAULT
     }
+}
+
+fn run(
+    model: &mut Model,
+    initial: &Weights,
+    text: &TokenizedText,
+    plan: &TrainingPlan,
+) -> Result<Trained, TrainingError> {
+    let task = TrainingTask::new(plan, 1, SEED);
+    train(model, initial.values(), text, &task, &mut go_on)
 }
 
 fn go_on(_: TrainingProgress) -> ControlFlow<()> {
@@ -54,15 +65,7 @@ fn training_lowers_the_loss_with_either_optimiser() {
     ] {
         let (mut model, initial, text) = setting();
         let before = evaluate(&model, &text);
-        let trained = train(
-            &mut model,
-            initial.values(),
-            &text,
-            &plan(optimizer),
-            SEED,
-            &mut go_on,
-        )
-        .unwrap();
+        let trained = run(&mut model, &initial, &text, &plan(optimizer)).unwrap();
         let after = evaluate(&model, &text);
         assert!(
             after.loss() < before.loss() - 0.3,
@@ -76,34 +79,27 @@ fn training_lowers_the_loss_with_either_optimiser() {
 
 #[test]
 fn the_same_seed_gives_the_same_weights_to_the_bit() {
-    let run = |seed| {
+    let weights = |seed| {
         let (mut model, initial, text) = setting();
         let plan = plan(LocalOptimizer::Adam { rate: 0.01 });
-        let trained = train(
-            &mut model,
-            initial.values(),
-            &text,
-            &plan,
-            [seed; 32],
-            &mut go_on,
-        )
-        .unwrap();
+        let task = TrainingTask::new(&plan, 1, [seed; 32]);
+        let trained = train(&mut model, initial.values(), &text, &task, &mut go_on).unwrap();
         trained
             .weights
             .iter()
             .map(|weight| weight.to_bits())
             .collect::<Vec<_>>()
     };
-    assert_eq!(run(1), run(1));
-    assert_ne!(run(1), run(2));
+    assert_eq!(weights(1), weights(1));
+    assert_ne!(weights(1), weights(2));
 }
 
 #[test]
 fn no_state_is_left_for_the_next_round() {
     let (mut model, initial, text) = setting();
     let plan = plan(LocalOptimizer::Adam { rate: 0.01 });
-    let first = train(&mut model, initial.values(), &text, &plan, SEED, &mut go_on).unwrap();
-    let second = train(&mut model, initial.values(), &text, &plan, SEED, &mut go_on).unwrap();
+    let first = run(&mut model, &initial, &text, &plan).unwrap();
+    let second = run(&mut model, &initial, &text, &plan).unwrap();
     assert_eq!(first, second);
 }
 
@@ -111,7 +107,7 @@ fn no_state_is_left_for_the_next_round() {
 fn the_delta_is_the_difference_and_every_tensor_has_one() {
     let (mut model, initial, text) = setting();
     let plan = plan(LocalOptimizer::Sgd { rate: 0.5 });
-    let trained = train(&mut model, initial.values(), &text, &plan, SEED, &mut go_on).unwrap();
+    let trained = run(&mut model, &initial, &text, &plan).unwrap();
     assert_eq!(trained.weights, model.to_flat());
     let mut offset = 0;
     for shape in initial.shapes() {
@@ -137,12 +133,12 @@ fn the_delta_is_the_difference_and_every_tensor_has_one() {
 fn gradients_are_clipped() {
     let (mut model, initial, text) = setting();
     let plan = TrainingPlan {
-        epochs: 1,
+        budget: Budget::Epochs(1),
         batch: 6,
         gradient_clip: 0.001,
         ..plan(LocalOptimizer::Sgd { rate: 1.0 })
     };
-    let trained = train(&mut model, initial.values(), &text, &plan, SEED, &mut go_on).unwrap();
+    let trained = run(&mut model, &initial, &text, &plan).unwrap();
     let norm = trained
         .delta
         .iter()
@@ -153,37 +149,38 @@ fn gradients_are_clipped() {
 }
 
 #[test]
-fn plan_out_of_range_are_named() {
+fn values_out_of_range_are_named() {
     let (mut model, initial, text) = setting();
     let good = plan(LocalOptimizer::Sgd { rate: 1.0 });
     for (bad, expected) in [
-        (TrainingPlan { epochs: 0, ..good }, "epochs"),
-        (TrainingPlan { batch: 0, ..good }, "batch"),
+        (
+            TrainingPlan {
+                budget: Budget::Epochs(0),
+                ..good
+            },
+            "training.epochs is 0",
+        ),
+        (TrainingPlan { batch: 0, ..good }, "training.batch is 0"),
         (
             TrainingPlan {
                 optimizer: LocalOptimizer::Adam { rate: f32::NAN },
                 ..good
             },
-            "rate",
-        ),
-        (
-            TrainingPlan {
-                optimizer: LocalOptimizer::Sgd { rate: -1.0 },
-                ..good
-            },
-            "rate",
+            "training.optimizer.adam.rate is NaN",
         ),
         (
             TrainingPlan {
                 gradient_clip: 0.0,
                 ..good
             },
-            "gradient_clip",
+            "training.gradient_clip is 0",
         ),
     ] {
-        match train(&mut model, initial.values(), &text, &bad, SEED, &mut go_on) {
-            Err(TrainingError::Setting { field, .. }) => assert_eq!(field, expected),
-            other => panic!("expected a Setting error for {expected}, not {other:?}"),
+        match run(&mut model, &initial, &text, &bad) {
+            Err(error @ TrainingError::Plan(_)) => {
+                assert!(error.to_string().contains(expected), "{error}");
+            }
+            other => panic!("expected {expected}, not {other:?}"),
         }
     }
 }
@@ -195,7 +192,7 @@ fn no_text_stopping_and_divergence_are_told_apart() {
     let vocabulary = Vocabulary::from_text(MESSAGES, 64).unwrap();
     let none = TokenizedText::new(&vocabulary, [], 29);
     assert_eq!(
-        train(&mut model, initial.values(), &none, &plan, SEED, &mut go_on),
+        run(&mut model, &initial, &none, &plan),
         Err(TrainingError::NoText)
     );
     let mut seen = Vec::new();
@@ -208,18 +205,25 @@ fn no_text_stopping_and_divergence_are_told_apart() {
         }
     };
     assert_eq!(
-        train(&mut model, initial.values(), &text, &plan, SEED, &mut stop),
+        train(
+            &mut model,
+            initial.values(),
+            &text,
+            &TrainingTask::new(&plan, 1, SEED),
+            &mut stop
+        ),
         Err(TrainingError::Stopped)
     );
-    assert_eq!(seen, [(1, 90), (2, 90)]);
+    assert_eq!(seen, [(1, Some(90)), (2, Some(90))]);
     let wild = TrainingPlan {
-        optimizer: LocalOptimizer::Sgd { rate: 1e30 },
-        gradient_clip: 1e9,
+        optimizer: LocalOptimizer::Sgd { rate: 1e9 },
+        // Each step makes the weights a billion times as large.
+        weight_decay: 0.99,
         ..plan
     };
     assert!(matches!(
-        train(&mut model, initial.values(), &text, &wild, SEED, &mut go_on),
-        Err(TrainingError::Diverged { .. } | TrainingError::Weights(_))
+        run(&mut model, &initial, &text, &wild),
+        Err(TrainingError::Diverged { step: 2..=5 })
     ));
 }
 
@@ -238,18 +242,13 @@ fn only_the_chosen_tensors_change() {
         let bounds = [start, initial.values().len()].map(|bound| u32::try_from(bound).unwrap());
         let before = evaluate(&model, &text);
         model.train_only(&Parts::new([bounds[0]..bounds[1]]).unwrap());
-        let trained = train(
-            &mut model,
-            initial.values(),
-            &text,
-            &plan(optimizer),
-            SEED,
-            &mut go_on,
-        )
-        .unwrap();
+        let trained = run(&mut model, &initial, &text, &plan(optimizer)).unwrap();
         let (frozen, changed) = trained.delta.split_at(start);
         assert!(frozen.iter().all(|element| *element == 0.0));
         assert!(changed.iter().all(|element| *element != 0.0), "{changed:?}");
         assert!(evaluate(&model, &text).loss() < before.loss());
     }
 }
+mod budgets;
+mod steps;
+mod texts;

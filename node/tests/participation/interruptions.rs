@@ -1,7 +1,7 @@
 //! What comes in between: a coordinator that goes away, rounds that end early, users who end a node.
 
 use crate::support::{Coordinator, events, one, options, run};
-use secagg_learning::{Plan, RoundKind, TrainingPlan};
+use secagg_learning::{Budget, Plan, RoundKind, TrainingPlan};
 use secagg_node::participate::node::Options;
 use secagg_node::participate::service::{RunEnd, RunError};
 use secagg_wire::close::CloseCode;
@@ -43,7 +43,7 @@ async fn a_round_that_ends_while_a_node_trains_is_dropped() {
     // A thousand epochs: more than the test waits for.
     let plan = coordinator.plan(RoundKind::Train);
     let training = TrainingPlan {
-        epochs: 1000,
+        budget: Budget::Epochs(1000),
         batch: 1,
         ..*plan.training()
     };

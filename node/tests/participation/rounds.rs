@@ -9,7 +9,7 @@ use secagg::{Advert, MaskedInput, ShareKeys, UnmaskShares, server};
 use secagg_learning::{Counter, RoundKind, UpdateCodec};
 use secagg_node::model::{Model, Weights};
 use secagg_node::participate::service::RunEnd;
-use secagg_node::training::train;
+use secagg_node::training::{TrainingTask, train};
 use secagg_node::vocabulary::TokenizedText;
 use secagg_wire::digest::{Digest, FileDigest};
 use secagg_wire::frame::encode;
@@ -117,8 +117,7 @@ async fn the_sum_is_the_weighted_mean_of_what_the_nodes_trained() {
             &mut network,
             initial.values(),
             &text,
-            plan.training(),
-            [0; 32],
+            &TrainingTask::new(plan.training(), 1, [0; 32]),
             &mut go_on,
         )
         .unwrap();

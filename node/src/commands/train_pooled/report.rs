@@ -4,6 +4,7 @@ use secagg_learning::LocalOptimizer;
 use serde::Serialize;
 
 use crate::evaluation::Evaluation;
+use crate::memory::MemoryPeak;
 
 /// Everything, as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -55,6 +56,17 @@ pub(super) struct Run {
     pub(super) epochs: Vec<EpochFigures>,
     /// Why the run ended before its last epoch.
     pub(super) ended: Option<String>,
+    /// What its training took at its peak.
+    memory: Option<RunMemory>,
+}
+
+/// Memory of a run's training, in bytes.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct RunMemory {
+    #[serde(flatten)]
+    measured: MemoryPeak,
+    /// What was estimated, beside the model.
+    estimated_bytes: u64,
 }
 
 /// One epoch of a run.
@@ -81,12 +93,26 @@ impl Run {
         let (optimizer, rate) = match optimizer {
             LocalOptimizer::Sgd { rate } => ("sgd", rate),
             LocalOptimizer::Adam { rate } => ("adam", rate),
+            LocalOptimizer::Momentum { rate, .. } => ("momentum", rate),
         };
         Self {
             optimizer,
             rate,
             epochs: Vec::new(),
             ended: None,
+            memory: None,
+        }
+    }
+
+    /// Takes an epoch's memory into account; the epoch that took the most counts.
+    pub(super) fn add_memory(&mut self, measured: Option<MemoryPeak>, estimated_bytes: u64) {
+        let Some(measured) = measured else { return };
+        let most = self.memory.map(|memory| memory.measured.growth_bytes);
+        if most.is_none_or(|most| measured.growth_bytes > most) {
+            self.memory = Some(RunMemory {
+                measured,
+                estimated_bytes,
+            });
         }
     }
 
@@ -141,6 +167,15 @@ impl Report {
                     100.0 * validation.top1,
                     100.0 * validation.top3,
                     epoch.milliseconds_a_step
+                );
+            }
+            if let Some(memory) = run.memory {
+                println!(
+                    "{:<12}  memory: {} MiB at the peak, {} MiB of them for training (estimated {})",
+                    run.name(),
+                    memory.measured.peak_bytes >> 20,
+                    memory.measured.growth_bytes >> 20,
+                    memory.estimated_bytes >> 20
                 );
             }
             if let Some(ended) = &run.ended {

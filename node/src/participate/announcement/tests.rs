@@ -1,6 +1,6 @@
 use secagg::{GraphKind, Layout, Segment, ThreatModel};
 use secagg_learning::{
-    Compression, LocalOptimizer, Parts, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+    Budget, Compression, LocalOptimizer, Parts, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
     plan::{COUNTERS_SEGMENT, UPDATE_SEGMENT},
 };
 use secagg_wire::plan::encode_plan;
@@ -48,11 +48,12 @@ fn plan(kind: RoundKind, parameters: usize) -> Plan {
         parts: Parts::ALL,
     };
     let training = TrainingPlan {
-        epochs: 1,
+        budget: Budget::Epochs(1),
         batch: 4,
         optimizer: LocalOptimizer::Sgd { rate: 0.1 },
         gradient_clip: 1.0,
         max_words: 9,
+        ..TrainingPlan::DEFAULT
     };
     Plan::new(
         kind,

@@ -5,7 +5,8 @@ use secagg::{
     Session, ThreatModel, client, server,
 };
 use secagg_learning::{
-    Compression, LocalOptimizer, Parts, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+    Budget, Compression, LocalOptimizer, Parts, RoundKind, ServerOptimizerConfig, TrainingPlan,
+    UpdatePlan,
 };
 
 use super::*;
@@ -82,11 +83,12 @@ fn the_clear_update_is_what_was_encoded() {
         parts: Parts::ALL,
     };
     let training = TrainingPlan {
-        epochs: 1,
+        budget: Budget::Epochs(1),
         batch: 1,
         optimizer: LocalOptimizer::Sgd { rate: 1.0 },
         gradient_clip: 1.0,
         max_words: 1,
+        ..TrainingPlan::DEFAULT
     };
     let server = ServerOptimizerConfig::FedAvg { rate: 1.0 };
     let plan = Plan::new(RoundKind::Train, update, training, server).unwrap();

@@ -18,6 +18,7 @@ use crate::participate::ledger::LedgerError;
 use crate::participate::link::{Disconnected, FetchError};
 use crate::participate::local::LocalError;
 use crate::store::StoreError;
+use crate::training::TrainingError;
 
 /// Why a node leaves a round. Its secrets are gone by then.
 #[derive(Debug, Error)]
@@ -125,6 +126,14 @@ impl RoundError {
             // What the protocol's client refuses is this node's policy or the session's rules.
             Self::Client(error) | Self::Unconfirmed(error) => {
                 DeclineReason::Policy(Reason::fitted(&error.to_string()))
+            }
+            // Messages without a single word are no text.
+            Self::Local(LocalError::Training(TrainingError::NoText)) => DeclineReason::NoText,
+            // How long this node's messages are is not the coordinator's business.
+            Self::Local(LocalError::Training(TrainingError::Memory { .. })) => {
+                DeclineReason::Policy(Reason::fitted(
+                    "training by this plan takes more memory than this node allows",
+                ))
             }
             Self::RosterLate { .. } | Self::Credential(_) => {
                 DeclineReason::Policy(Reason::fitted(&self.to_string()))

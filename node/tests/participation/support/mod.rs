@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use secagg::{ClientId, Parameters, Session, ThreatModel};
 use secagg_learning::{
-    Compression, LocalOptimizer, Parts, Plan, RoundKind, ServerOptimizerConfig, TrainingPlan,
-    UpdatePlan,
+    Budget, Compression, LocalOptimizer, Parts, Plan, RoundKind, ServerOptimizerConfig,
+    TrainingPlan, UpdatePlan,
 };
 use secagg_node::model::{ModelDescription, ModelFiles, Sizes, Weights};
 use secagg_node::participate::enrolment::{JoinRequest, join};
@@ -224,11 +224,12 @@ impl Coordinator {
             parts: Parts::ALL,
         };
         let training = TrainingPlan {
-            epochs: 1,
+            budget: Budget::Epochs(1),
             batch: 64,
             optimizer: LocalOptimizer::Sgd { rate: 0.5 },
             gradient_clip: 5.0,
             max_words: 10,
+            ..TrainingPlan::DEFAULT
         };
         Plan::new(
             kind,

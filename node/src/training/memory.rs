@@ -1,0 +1,92 @@
+//! How much memory training takes, from the model's description alone, and how many positions of a
+//! batch fit into a budget.
+
+use secagg_learning::{LocalOptimizer, TrainingPlan};
+
+use super::TrainingError;
+use crate::model::ModelDescription;
+
+/// What training may take where nothing else is said: 4 GiB. The plan comes from a coordinator,
+/// which must not be able to make a node run out of memory.
+pub const DEFAULT_MEMORY: u64 = 4 << 30;
+
+/// [`DEFAULT_MEMORY`] in MiB, as people set it.
+#[must_use]
+pub fn default_memory_mb() -> u32 {
+    u32::try_from(DEFAULT_MEMORY >> 20).expect("4 GiB are 4,096 MiB")
+}
+
+/// What training takes at its peak, on top of the model that is there before it. Never less than
+/// what is measured, and at most [`Estimate::FACTOR`] times as much where it is more than 64 MiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// Bytes whatever the batch: gradients, the optimiser's state, copies of the weights.
+    pub fixed: u64,
+    /// Bytes for each position (a token that is predicted) of the batch that is in memory.
+    pub position: u64,
+}
+
+impl Estimate {
+    /// How many times the measured peak the estimate may be.
+    pub const FACTOR: u64 = 3;
+
+    /// The estimate for a model and a plan.
+    #[must_use]
+    pub fn new(description: &ModelDescription, plan: &TrainingPlan) -> Self {
+        let parameters = description.parameters() as u64;
+        let state = match plan.optimizer {
+            LocalOptimizer::Sgd { .. } => 0,
+            LocalOptimizer::Momentum { .. } => 1,
+            // Two averages, and two temporary copies in a step.
+            LocalOptimizer::Adam { .. } => 4,
+        };
+        let copies = GRADIENTS + RESULTS + state + u64::from(plan.proximal > 0.0);
+        let vocabulary = u64::from(description.sizes().vocabulary);
+        // What a matrix reads and writes at each position; the output layer's is counted apart.
+        let widths = description
+            .shapes()
+            .iter()
+            .filter_map(|shape| match *shape.dimensions {
+                [rows, columns] if rows as u64 == vocabulary => Some(columns as u64),
+                [rows, columns] => Some((rows + columns) as u64),
+                _ => None,
+            });
+        let activations = widths.sum::<u64>() * ACTIVATIONS;
+        Self {
+            fixed: FLOAT * copies * parameters + OVERHEAD,
+            position: FLOAT * (SCORES * vocabulary + activations),
+        }
+    }
+
+    /// Bytes with so many positions in memory.
+    #[must_use]
+    pub fn bytes(&self, positions: u64) -> u64 {
+        self.fixed
+            .saturating_add(self.position.saturating_mul(positions))
+    }
+
+    /// The most positions that fit into a budget, where `longest` is what the longest message needs.
+    pub(super) fn positions(&self, budget: u64, longest: u64) -> Result<u64, TrainingError> {
+        let most = budget.saturating_sub(self.fixed) / self.position;
+        if most < longest.max(1) {
+            return Err(TrainingError::Memory {
+                needed: self.bytes(longest.max(1)),
+                budget,
+            });
+        }
+        Ok(most)
+    }
+}
+
+const FLOAT: u64 = 4;
+/// Gradients, and temporary ones where a tensor is used twice.
+const GRADIENTS: u64 = 2;
+/// The new weights and what changed, as flat vectors.
+const RESULTS: u64 = 2;
+/// Scores, their log softmax and the gradients of both: three of them are there at once, and one more
+/// is lost to pieces of other sizes.
+const SCORES: u64 = 4;
+/// Of each width: what is kept for the backward pass, its gradient, and what is lost likewise.
+const ACTIVATIONS: u64 = 4;
+/// The library's own, once in a process.
+const OVERHEAD: u64 = 16 << 20;

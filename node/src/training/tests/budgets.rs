@@ -1,0 +1,105 @@
+//! When training ends, and how many messages it has seen then.
+
+use std::cell::Cell;
+
+use super::*;
+
+fn trained(budget: Budget, batch: u32) -> (Trained, Vec<TrainingProgress>) {
+    let (mut model, initial, text) = setting();
+    let plan = TrainingPlan {
+        budget,
+        batch,
+        ..plan(LocalOptimizer::Sgd { rate: 0.5 })
+    };
+    let mut seen = Vec::new();
+    let mut progress = |now| {
+        seen.push(now);
+        ControlFlow::Continue(())
+    };
+    let task = TrainingTask::new(&plan, 1, SEED);
+    let trained = train(&mut model, initial.values(), &text, &task, &mut progress).unwrap();
+    (trained, seen)
+}
+
+#[test]
+fn steps_may_end_within_an_epoch_and_go_on_into_the_next() {
+    for (steps, examples) in [(1, 4), (2, 6), (3, 6), (5, 6)] {
+        let (trained, seen) = trained(Budget::Steps(steps), 4);
+        assert_eq!(trained.examples, examples, "{steps} steps");
+        assert_eq!(seen.len(), steps as usize);
+        assert!(seen.iter().all(|now| now.steps == Some(steps.into())));
+        assert!(trained.delta.iter().any(|change| *change != 0.0));
+    }
+}
+
+#[test]
+fn steps_of_whole_epochs_are_epochs() {
+    let (steps, _) = trained(Budget::Steps(6), 2);
+    let (epochs, seen) = trained(Budget::Epochs(2), 2);
+    assert_eq!(steps, epochs);
+    assert_eq!(seen.len(), 6);
+}
+
+#[test]
+fn each_epoch_has_an_order_of_its_own() {
+    let (mut model, initial, text) = setting();
+    let plan = TrainingPlan {
+        budget: Budget::Epochs(4),
+        batch: 1,
+        ..plan(LocalOptimizer::Sgd { rate: 1e-9 })
+    };
+    // The weights hardly move, so that a message is known by its loss.
+    let mut losses = Vec::new();
+    let mut progress = |now: TrainingProgress| {
+        losses.push(format!("{:.5}", now.loss));
+        ControlFlow::Continue(())
+    };
+    let task = TrainingTask::new(&plan, 1, SEED);
+    train(&mut model, initial.values(), &text, &task, &mut progress).unwrap();
+    let epochs: Vec<&[String]> = losses.chunks(text.len()).collect();
+    let sorted = |epoch: &[String]| {
+        let mut epoch = epoch.to_vec();
+        epoch.sort();
+        epoch
+    };
+    assert!(
+        epochs
+            .iter()
+            .all(|epoch| sorted(epoch) == sorted(epochs[0]))
+    );
+    assert!(epochs.iter().any(|epoch| *epoch != epochs[0]));
+}
+
+/// Trains for so many seconds where each step takes as long as `step` says.
+fn seconds(seconds: u32, step: Duration) -> Trained {
+    let (mut model, initial, text) = setting();
+    let plan = TrainingPlan {
+        budget: Budget::Seconds(seconds),
+        batch: 4,
+        ..plan(LocalOptimizer::Sgd { rate: 0.5 })
+    };
+    let now = Cell::new(Duration::from_secs(1_000));
+    let clock = || now.get();
+    let task = TrainingTask {
+        clock: Clock::new(&clock),
+        ..TrainingTask::new(&plan, 1, SEED)
+    };
+    let mut progress = |progress: TrainingProgress| {
+        assert_eq!(progress.steps, None);
+        now.set(now.get() + step);
+        ControlFlow::Continue(())
+    };
+    train(&mut model, initial.values(), &text, &task, &mut progress).unwrap()
+}
+
+#[test]
+fn seconds_end_after_the_step_that_is_under_way() {
+    // 2.5 seconds in steps of 1: three of them, four messages, two, four.
+    let three = seconds(3, Duration::from_secs(1));
+    assert_eq!(three, trained(Budget::Steps(3), 4).0);
+    assert_eq!(seconds(3, Duration::from_millis(1_400)), three);
+    // At least one, however long it takes.
+    let one = seconds(1, Duration::from_secs(100));
+    assert_eq!(one, trained(Budget::Steps(1), 4).0);
+    assert_eq!(one.examples, 4);
+}

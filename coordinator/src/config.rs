@@ -15,8 +15,8 @@ use std::{
 
 use secagg::{Assumptions, Bound, Choice, ChooserError, GraphKind, ThreatModel};
 use secagg_learning::{
-    Compression, LocalOptimizer, Parts, Plan, PlanError, RoundKind, Schedule, SelectionRule,
-    ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan, UpdatePlan,
+    Compression, Parts, Plan, PlanError, RoundKind, Schedule, SelectionRule, ServerOptimizerConfig,
+    StoppingRule, Strategy, TrainingPlan, UpdatePlan,
 };
 use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
 

@@ -1,9 +1,29 @@
-//! Continues a phrase, and suggests next words with their probabilities.
+//! Continues phrases, and suggests next words with their probabilities.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`Predictor`] | a network that reads one word at a time |
+//! | [`Sampling`] | draws words at random, by temperature and nucleus |
+//! | [`Beam`] | searches the most probable continuation as a whole |
+//! | [`Keyboard`] | suggests words while somebody types |
+//!
+//! Padding, unknown and begin are never generated nor suggested.
 
+mod beam;
+mod keyboard;
+mod predictor;
+mod sampling;
+
+use rand_chacha::ChaCha20Rng;
 use serde::Serialize;
 
-use crate::model::Model;
-use crate::vocabulary::{BEGIN, END, FIRST_ANSWER, Token, Vocabulary};
+pub use beam::{Beam, BeamError, MAX_ALPHA, MAX_WIDTH};
+pub use keyboard::Keyboard;
+pub use predictor::Predictor;
+pub use sampling::{MAX_TEMPERATURE, Sampling, SamplingError};
+
+use self::predictor::{answers, best};
+use crate::vocabulary::{END, Token, Vocabulary};
 
 /// A next word and how probable it is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,72 +39,87 @@ pub struct Suggestion {
 pub struct Completion {
     /// The phrase as it was given.
     pub phrase: String,
-    /// The words that follow, each the most probable one, up to the end of the message.
+    /// The words that follow, up to the end of the message.
     pub continuation: String,
     /// The most probable next words after the phrase, best first.
     pub suggestions: Vec<Suggestion>,
 }
 
-/// Continues a phrase greedily by up to `max_words` words, and gives the `top` best next words.
-///
-/// Padding, unknown and begin are never suggested.
+/// How the words of a continuation are chosen.
+#[derive(Debug)]
+pub enum Decoding {
+    /// Always the most probable word.
+    Greedy,
+    /// Each word drawn at random; the same generator gives the same words.
+    Sample(Sampling, Box<ChaCha20Rng>),
+    /// The most probable continuation as a whole.
+    Beam(Beam),
+}
+
+/// Continues a phrase by up to `max_words` words, to the end of the message at most, and gives the
+/// `top` best next words.
 #[must_use]
-pub fn complete(
-    model: &Model,
+pub fn complete<P: Predictor>(
+    predictor: &P,
     vocabulary: &Vocabulary,
     phrase: &str,
+    decoding: &mut Decoding,
     max_words: usize,
     top: usize,
 ) -> Completion {
-    let mut tokens = vec![BEGIN];
-    tokens.extend(vocabulary.tokens(phrase));
-    let suggestions = ranked(model, &tokens, top)
-        .into_iter()
-        .map(|(token, probability)| Suggestion {
-            word: vocabulary.word(token).unwrap_or_default().to_owned(),
-            probability,
-        })
-        .collect();
-    let mut words = Vec::new();
-    while words.len() < max_words {
-        let Some(&(token, _)) = ranked(model, &tokens, 1).first() else {
-            break;
-        };
-        if token == END {
-            break;
-        }
-        tokens.push(token);
-        words.extend(vocabulary.word(token));
-    }
+    let state = predictor.after(&vocabulary.tokens(phrase));
+    let suggested = best(answers(predictor, &state), top);
+    let tokens = match decoding {
+        Decoding::Beam(beam) => beam.search(predictor, state, max_words),
+        Decoding::Greedy => one_by_one(predictor, state, max_words, |answers| {
+            best(answers, 1).first().map(|&(token, _)| token)
+        }),
+        Decoding::Sample(sampling, rng) => one_by_one(predictor, state, max_words, |answers| {
+            sampling.draw(answers, rng)
+        }),
+    };
+    let words = tokens.iter().filter_map(|&token| vocabulary.word(token));
     Completion {
         phrase: phrase.to_owned(),
-        continuation: join(&words),
-        suggestions,
+        continuation: join(words),
+        suggestions: suggestions(vocabulary, suggested),
     }
 }
 
-fn ranked(model: &Model, tokens: &[Token], top: usize) -> Vec<(Token, f64)> {
-    let mut candidates: Vec<(Token, f64)> = (0..)
-        .zip(model.next_log_probabilities(tokens))
-        .filter(|(token, _)| *token >= FIRST_ANSWER)
-        .map(|(token, logarithm)| (token, f64::from(logarithm).exp()))
-        .collect();
-    let sum: f64 = candidates.iter().map(|(_, probability)| probability).sum();
-    candidates.sort_by(|(left, left_p), (right, right_p)| {
-        right_p.total_cmp(left_p).then_with(|| left.cmp(right))
-    });
-    candidates.truncate(top);
-    for (_, probability) in &mut candidates {
-        *probability /= sum;
+/// Chooses one word after the other, up to `<end>`.
+fn one_by_one<P: Predictor>(
+    predictor: &P,
+    mut state: P::State,
+    max_words: usize,
+    mut choose: impl FnMut(Vec<(Token, f64)>) -> Option<Token>,
+) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    while tokens.len() < max_words {
+        match choose(answers(predictor, &state)) {
+            None | Some(END) => break,
+            Some(token) => {
+                predictor.read(&mut state, token);
+                tokens.push(token);
+            }
+        }
     }
-    candidates
+    tokens
+}
+
+/// Words for people, of tokens with log-probabilities.
+fn suggestions(vocabulary: &Vocabulary, best: Vec<(Token, f64)>) -> Vec<Suggestion> {
+    let suggestion = |(token, logarithm): (Token, f64)| Suggestion {
+        word: vocabulary.word(token).unwrap_or_default().to_owned(),
+        probability: logarithm.exp(),
+    };
+    best.into_iter().map(suggestion).collect()
 }
 
 /// Joins words as one writes them: no space before a closing sign.
-fn join(words: &[&str]) -> String {
+fn join<'a>(words: impl Iterator<Item = &'a str>) -> String {
     let mut text = String::new();
     for word in words {
-        if !text.is_empty() && !matches!(*word, "." | "," | "!" | "?" | ":" | ";" | ")") {
+        if !text.is_empty() && !matches!(word, "." | "," | "!" | "?" | ":" | ";" | ")") {
             text.push(' ');
         }
         text.push_str(word);
@@ -93,54 +128,4 @@ fn join(words: &[&str]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{ModelDescription, Sizes, Weights};
-    use crate::training::{TrainingTask, train};
-    use crate::vocabulary::TokenizedText;
-    use secagg_learning::{Budget, LocalOptimizer, TrainingPlan};
-    use std::ops::ControlFlow;
-
-    #[test]
-    fn a_learnt_phrase_is_continued_to_its_end() {
-        tch::set_num_threads(1);
-        let messages = ["see you at the station!", "are you home", "call me x later"];
-        let vocabulary =
-            Vocabulary::from_text(messages.map(|m| m.trim_end_matches("x later")), 40).unwrap();
-        let words = u32::try_from(vocabulary.len()).unwrap();
-        let sizes = Sizes {
-            vocabulary: words,
-            embedding: 12,
-            units: 16,
-            output_bias: true,
-        };
-        let description = ModelDescription::cifg_lstm(sizes, 1).unwrap();
-        let initial = Weights::initial(&description);
-        let mut model = Model::new(&description, &initial).unwrap();
-        let text = TokenizedText::new(&vocabulary, messages, 29);
-        let plan = TrainingPlan {
-            budget: Budget::Epochs(80),
-            batch: 3,
-            optimizer: LocalOptimizer::Adam { rate: 0.02 },
-            gradient_clip: 5.0,
-            max_words: 29,
-            ..TrainingPlan::DEFAULT
-        };
-        let task = TrainingTask::new(&plan, 1, [1; 32]);
-        let mut go_on = |_| ControlFlow::Continue(());
-        train(&mut model, initial.values(), &text, &task, &mut go_on).unwrap();
-        let completion = complete(&model, &vocabulary, "See you", 12, 3);
-        assert_eq!(completion.continuation, "at the station!");
-        assert_eq!(completion.suggestions.len(), 3);
-        assert_eq!(completion.suggestions[0].word, "at");
-        assert!(completion.suggestions[0].probability > 0.5);
-        let all = complete(&model, &vocabulary, "call me", 2, 99);
-        assert!(
-            all.suggestions
-                .iter()
-                .all(|s| !["<pad>", "<unk>", "<begin>"].contains(&&*s.word))
-        );
-        let sum: f64 = all.suggestions.iter().map(|s| s.probability).sum();
-        assert!((sum - 1.0).abs() < 1e-9, "{sum}");
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`enrolment`] | joins a federation with a token |
 //! | [`settings`], [`policy`] | `node.toml` and `policy.toml` in the node's directory |
+//! | [`conditions`] | when the node takes part: idle, on mains power, on an unmetered network |
 //! | [`node`] | a node that has joined: keys, settings, policy, ledger |
 //! | [`service`] | connects, takes part, connects again |
 //! | `attend`, `link` | one connection: messages and files |
@@ -24,6 +25,7 @@ mod attend;
 mod backoff;
 pub mod cache;
 mod cancel;
+pub mod conditions;
 pub mod credential;
 pub mod enrolment;
 mod feedback;

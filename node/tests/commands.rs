@@ -254,3 +254,60 @@ fn errors_say_what_was_wrong_and_what_to_do() {
         "{error}"
     );
 }
+
+#[test]
+fn words_can_be_drawn_or_searched() {
+    let folder = folder();
+    let path = folder.path();
+    let generate = |options: &[&str]| -> Value {
+        let command = [
+            "generate", "see", "--model", "model", "--json", "--words", "12",
+        ];
+        json(path, &[&command, options].concat())
+    };
+    let drawn = ["--temperature", "1.5", "--top-p", "0.9", "--seed", "5"];
+    let first = generate(&drawn);
+    assert_eq!(first, generate(&drawn));
+    let other = generate(&["--temperature", "1.5", "--top-p", "0.9", "--seed", "6"]);
+    assert_ne!(first[0]["continuation"], other[0]["continuation"]);
+    assert_eq!(first[0]["suggestions"], other[0]["suggestions"]);
+    // A nucleus of next to nothing, and a single beam, leave the most probable word.
+    let greedy = generate(&[]);
+    assert_eq!(greedy, generate(&["--top-p", "0.000001"]));
+    assert_eq!(greedy, generate(&["--beams", "1"]));
+}
+
+#[test]
+fn a_way_to_generate_that_cannot_be_is_refused() {
+    let folder = folder();
+    for (options, problem) in [
+        (
+            ["--beams", "4", "--temperature", "0.5"].as_slice(),
+            "cannot be used with",
+        ),
+        (&["--beams", "4", "--top-p", "0.5"], "cannot be used with"),
+        (&["--seed", "1"], "--temperature <T>|--top-p <P>"),
+        (&["--length-penalty", "0.5"], "--beams <N>"),
+        (
+            &["--temperature", "0"],
+            "the temperature is 0; it must be above 0",
+        ),
+        (
+            &["--temperature", "-1"],
+            "the temperature is -1; it must be above 0",
+        ),
+        (
+            &["--top-p", "1.5"],
+            "(top-p) is 1.5; it must be above 0 and at most 1",
+        ),
+        (&["--beams", "0"], "0 beams; there must be from 1 to 256"),
+        (
+            &["--beams", "2", "--length-penalty", "9"],
+            "the length penalty is 9",
+        ),
+    ] {
+        let command = ["generate", "see", "--model", "model"];
+        let error = fail(folder.path(), &[&command, options].concat());
+        assert!(error.contains(problem), "{options:?}: {error}");
+    }
+}

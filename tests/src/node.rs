@@ -90,6 +90,16 @@ impl Node {
     /// # Errors
     /// When it runs already or cannot be started.
     pub fn start(&mut self, pauses: &[&str]) -> Result<()> {
+        // Tests do not depend on the machine that they run on.
+        let options = pauses.iter().flat_map(|pause| ["--pause-at", *pause]);
+        self.start_with(&[&["--any-time"][..], &options.collect::<Vec<_>>()].concat())
+    }
+
+    /// The same with exactly these options of `run`.
+    ///
+    /// # Errors
+    /// See [`start`](Self::start).
+    pub fn start_with(&mut self, options: &[&str]) -> Result<()> {
         ensure!(self.running.is_none(), "{} runs already", self.name);
         self.starts += 1;
         let name = format!("{}-{}", self.name, self.starts);
@@ -97,9 +107,7 @@ impl Node {
         let mut command = Command::new(&self.binary);
         command.args(["run", "--dir"]).arg(&self.folder);
         command.arg("--events").arg(&events);
-        for pause in pauses {
-            command.args(["--pause-at", pause]);
-        }
+        command.args(options);
         self.running = Some(Process::start(&name, command, &self.logs)?);
         self.events = Events::follow(&events);
         Ok(())
@@ -194,10 +202,22 @@ impl Node {
     /// # Errors
     /// When there is no such line.
     pub fn set_policy(&self, line: &str, new: &str) -> Result<()> {
-        let path = self.folder.join("policy.toml");
-        let policy = fs::read_to_string(&path)?;
-        ensure!(policy.lines().any(|found| found == line), "{policy}");
-        Ok(fs::write(&path, policy.replace(line, new))?)
+        self.set_line("policy.toml", line, new)
+    }
+
+    /// Replaces a line of its settings; it counts from the next start.
+    ///
+    /// # Errors
+    /// When there is no such line.
+    pub fn set_setting(&self, line: &str, new: &str) -> Result<()> {
+        self.set_line("node.toml", line, new)
+    }
+
+    fn set_line(&self, file: &str, line: &str, new: &str) -> Result<()> {
+        let path = self.folder.join(file);
+        let text = fs::read_to_string(&path)?;
+        ensure!(text.lines().any(|found| found == line), "{text}");
+        Ok(fs::write(&path, text.replace(line, new))?)
     }
 
     /// What its operator reads in this run.

@@ -10,7 +10,12 @@ use secagg_tests::{
 
 /// The hooks' options, by binary.
 const COORDINATOR: [&str; 2] = ["--pause-at", "--lie-to-nodes"];
-const NODE: [&str; 3] = ["--pause-at", "--dump-update", "--dump-round"];
+const NODE: [&str; 4] = [
+    "--pause-at",
+    "--dump-update",
+    "--dump-round",
+    "--machine-root",
+];
 
 /// clap's exit status for a command line that it does not understand.
 const USAGE: i32 = 2;

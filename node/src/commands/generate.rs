@@ -1,10 +1,17 @@
 //! `generate`: continues phrases, with suggestions for the next word.
 
+use anyhow::Context;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+
 use super::model_source::ModelSource;
 use super::{MAX_WORDS, print_json};
-use crate::generation::{Completion, complete};
+use crate::generation::{Beam, Completion, Decoding, Sampling, complete};
 
 #[derive(Debug, clap::Args)]
+#[command(group(
+    clap::ArgGroup::new("drawn").args(["temperature", "top_p"]).multiple(true)
+))]
 pub(super) struct Arguments {
     #[command(flatten)]
     source: ModelSource,
@@ -17,12 +24,37 @@ pub(super) struct Arguments {
     /// The most words to continue by.
     #[arg(long, default_value_t = MAX_WORDS)]
     words: usize,
+    /// Draw words at random: below 1 more of the probable ones, above 1 more of the others. Without it,
+    /// --top-p and --beams, always the most probable word is taken.
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    temperature: Option<f64>,
+    /// Draw words at random, out of the fewest that have this share of the probability.
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    top_p: Option<f64>,
+    /// Draw the same words in each call with the same number.
+    #[arg(long, value_name = "N", requires = "drawn")]
+    seed: Option<u64>,
+    /// Search the most probable continuation as a whole, with so many at a time.
+    #[arg(long, value_name = "N", conflicts_with = "drawn")]
+    beams: Option<usize>,
+    /// How much the search prefers long continuations, 0.6 if not given; 0: not at all.
+    #[arg(
+        long,
+        value_name = "ALPHA",
+        requires = "beams",
+        allow_negative_numbers = true
+    )]
+    length_penalty: Option<f64>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
+/// The length penalty without one: in the range that Wu et al. 2016 found best.
+const LENGTH_PENALTY: f64 = 0.6;
+
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut decoding = arguments.decoding()?;
     let (files, model, _) = arguments.source.open()?;
     let completions: Vec<Completion> = arguments
         .phrases
@@ -32,6 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 &model,
                 &files.vocabulary,
                 phrase,
+                &mut decoding,
                 arguments.words,
                 arguments.suggestions,
             )
@@ -51,4 +84,27 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+impl Arguments {
+    /// How words are chosen; the command line's parser has refused what contradicts itself.
+    fn decoding(&self) -> anyhow::Result<Decoding> {
+        if let Some(width) = self.beams {
+            let alpha = self.length_penalty.unwrap_or(LENGTH_PENALTY);
+            return Ok(Decoding::Beam(Beam::new(width, alpha)?));
+        }
+        if self.temperature.is_none() && self.top_p.is_none() {
+            return Ok(Decoding::Greedy);
+        }
+        let sampling = Sampling::new(self.temperature.unwrap_or(1.0), self.top_p.unwrap_or(1.0))?;
+        let rng = match self.seed {
+            Some(seed) => ChaCha20Rng::seed_from_u64(seed),
+            None => {
+                let mut seed = [0; 32];
+                getrandom::fill(&mut seed).context("the system gave no randomness")?;
+                ChaCha20Rng::from_seed(seed)
+            }
+        };
+        Ok(Decoding::Sample(sampling, Box::new(rng)))
+    }
 }

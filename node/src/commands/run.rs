@@ -32,6 +32,9 @@ pub(super) struct Arguments {
     /// Wait for more when the coordinator says that the training is over.
     #[arg(long, conflicts_with = "once")]
     keep_running: bool,
+    /// Take part whatever the conditions in node.toml are: idle, on mains power, unmetered.
+    #[arg(long)]
+    any_time: bool,
     /// Fix the order of messages in training, for experiments that can be repeated.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -56,6 +59,7 @@ pub(super) fn run(arguments: &Arguments, threads: NonZeroU16) -> anyhow::Result<
         seed: arguments.seed,
         once: arguments.once,
         keep_running: arguments.keep_running,
+        any_time: arguments.any_time,
         threads,
         hooks: arguments.hooks.hooks(),
         ..Options::default()

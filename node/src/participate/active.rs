@@ -20,6 +20,15 @@ use super::round::{RoundError, RoundTask, refuse_after_reveal};
 /// Messages of one round that wait to be handled; more is no honest coordinator's.
 const INBOX: usize = 4;
 
+/// What the task of a round lets its connection know.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flags {
+    /// Raised before the keys are made and leave: from then on others would have to make up for it.
+    pub(super) committed: Arc<AtomicBool>,
+    /// Raised by the node's last answer, until the user was told that another one was asked for.
+    pub(super) revealed: Arc<AtomicBool>,
+}
+
 /// A round. Dropping it ends its task and wipes the round's secrets.
 #[derive(Debug)]
 pub(super) struct ActiveRound {
@@ -33,8 +42,7 @@ pub(super) struct ActiveRound {
     /// From the last answer on.
     waiting: Option<SpanTimer>,
     inbox: mpsc::Sender<(Phase, Vec<u8>)>,
-    /// Raised by the node's last answer, until the user was told that another one was asked for.
-    revealed: Arc<AtomicBool>,
+    flags: Flags,
     cancel: Cancel,
     before: Traffic,
 }
@@ -44,7 +52,7 @@ impl ActiveRound {
         node: &Arc<Node>,
         connection: &quinn::Connection,
         announcement: Announcement,
-        task: impl FnOnce(Round, Cancel, mpsc::Receiver<(Phase, Vec<u8>)>, Arc<AtomicBool>) -> RoundTask,
+        task: impl FnOnce(Round, Cancel, mpsc::Receiver<(Phase, Vec<u8>)>, Flags) -> RoundTask,
     ) -> Self {
         let round = Round {
             round: announcement.round,
@@ -56,8 +64,8 @@ impl ActiveRound {
         let cancel = Cancel::default();
         let (inbox, messages) = mpsc::channel(INBOX);
         let before = Traffic::of(connection);
-        let revealed = Arc::default();
-        let task = task(round, cancel.clone(), messages, Arc::clone(&revealed));
+        let flags = Flags::default();
+        let task = task(round, cancel.clone(), messages, flags.clone());
         Self {
             node: Arc::clone(node),
             connection: connection.clone(),
@@ -67,7 +75,7 @@ impl ActiveRound {
             left: false,
             waiting: None,
             inbox,
-            revealed,
+            flags,
             cancel,
             before,
         }
@@ -114,11 +122,29 @@ impl ActiveRound {
             return;
         }
         // The first one is told: a flood must not fill the log.
-        if self.revealed.swap(false, Ordering::Relaxed) {
+        if self.flags.revealed.swap(false, Ordering::Relaxed) {
             refuse_after_reveal(&self.node.log, self.round, phase);
         } else {
             tracing::debug!("{phase} of round {} is not waited for", self.round.round);
         }
+    }
+
+    /// Which round it is.
+    pub(super) fn round(&self) -> Round {
+        self.round
+    }
+
+    /// Whether the node has sent its keys, and has not left the round.
+    pub(super) fn is_committed(&self) -> bool {
+        !self.left && self.flags.committed.load(Ordering::Relaxed)
+    }
+
+    /// Tells the user why this is the last round for now.
+    pub(super) fn finish_first(&self, reason: &str) {
+        let Round { round, attempt } = self.round;
+        tracing::info!("round {round}: {reason}; this node finishes the round first");
+        let fields = json!({ "round": round, "attempt": attempt, "reason": reason });
+        self.node.log.event("finishing", fields);
     }
 
     /// Whether the node has not left the round.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use secagg_wire::channel::{ChannelError, ControlReceiver, NodeChannel};
 use secagg_wire::close::CloseCode;
 use secagg_wire::endpoint::Link;
+use secagg_wire::events::Round;
 use secagg_wire::message::{CoordinatorMessage, NodeMessage};
 use secagg_wire::text::Reason;
 use serde_json::json;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 
 use super::active::ActiveRound;
 use super::announcement::{Announcement, FederationModel};
+use super::conditions::Conditions;
 use super::link::{Fetcher, Outbox};
 use super::model_files::{ModelFilesError, WelcomedFiles, fetch_model};
 use super::node::Node;
@@ -31,6 +33,8 @@ pub(super) enum Ending {
     Once,
     /// The user wants the node to end.
     Interrupted,
+    /// One of the conditions under which the node takes part does not hold any more.
+    NotNow,
     /// The connection was lost. `settled`: it had worked for a while before.
     Lost { error: AttendError, settled: bool },
 }
@@ -70,6 +74,7 @@ pub(super) async fn attend(
     node: &Arc<Node>,
     heavy: &Arc<Semaphore>,
     link: Link,
+    conditions: &mut Conditions,
     shutdown: &mut Shutdown,
 ) -> Ending {
     let channel = match NodeChannel::open(&link.connection).await {
@@ -90,6 +95,7 @@ pub(super) async fn attend(
         receiver,
         fetcher: Fetcher::new(link.connection.clone(), outbox.clone()),
         outbox: outbox.clone(),
+        conditions: conditions.clone(),
         settled: false,
     };
     let started = Instant::now();
@@ -104,11 +110,13 @@ pub(super) async fn attend(
     let (code, reason) = match &ending {
         Ending::Interrupted => (CloseCode::Done, "the node's user ended it"),
         Ending::Once => (CloseCode::Done, "the node takes part in one round only"),
+        // What its owner's machine is doing is nobody else's business.
+        Ending::NotNow => (CloseCode::Done, "the node comes back later"),
         Ending::Finished(_) => (CloseCode::Done, ""),
         Ending::Lost { error, .. } => (error.close_code(), "the node gave up this connection"),
     };
     let goodbye = async {
-        if matches!(ending, Ending::Interrupted | Ending::Once) {
+        if matches!(ending, Ending::Interrupted | Ending::Once | Ending::NotNow) {
             let reason = Reason::fitted(reason);
             // Without a connection there is nobody to take leave of.
             let _ = outbox.send(NodeMessage::Leave { reason }).await;
@@ -143,6 +151,7 @@ struct Conversation {
     receiver: ControlReceiver<CoordinatorMessage>,
     outbox: Outbox,
     fetcher: Fetcher,
+    conditions: Conditions,
     settled: bool,
 }
 
@@ -181,16 +190,31 @@ impl Conversation {
             CoordinatorMessage::Finished { reason } => return Ok(Ending::Finished(reason)),
             other => return Err(unexpected(&other)),
         };
-        let model = fetch_model(&self.node, &self.fetcher, files).await?;
+        let model = tokio::select! {
+            model = fetch_model(&self.node, &self.fetcher, files) => model?,
+            _ = self.conditions.failed() => return Ok(Ending::NotNow),
+        };
         self.attend_rounds(Arc::new(model)).await
     }
 
     async fn attend_rounds(&mut self, model: Arc<FederationModel>) -> Result<Ending, AttendError> {
         let mut active: Option<ActiveRound> = None;
+        // The round that is finished before the node goes, because its keys are out.
+        let mut finishing = None;
         loop {
             let message = tokio::select! {
                 message = self.receiver.receive() => message?,
                 () = ActiveRound::task_ended(&mut active) => continue,
+                reason = self.conditions.failed(), if !is_last(&active, finishing) => {
+                    match active.as_ref().filter(|active| active.is_committed()) {
+                        None => return Ok(Ending::NotNow),
+                        Some(active) => {
+                            active.finish_first(&reason);
+                            finishing = Some(active.round());
+                        }
+                    }
+                    continue;
+                }
             };
             match message {
                 CoordinatorMessage::Announce {
@@ -274,7 +298,7 @@ impl Conversation {
             node,
             connection,
             announcement,
-            |round, cancel, inbox, revealed| RoundTask {
+            |round, cancel, inbox, flags| RoundTask {
                 node: Arc::clone(node),
                 model: Arc::clone(model),
                 round,
@@ -285,10 +309,17 @@ impl Conversation {
                 heavy: Arc::clone(&self.heavy),
                 cancel,
                 inbox,
-                revealed,
+                committed: flags.committed,
+                revealed: flags.revealed,
             },
         )
     }
+}
+
+/// Whether the node is in the round that it finishes before it goes.
+fn is_last(active: &Option<ActiveRound>, finishing: Option<Round>) -> bool {
+    let committed = active.as_ref().filter(|active| active.is_committed());
+    committed.is_some_and(|active| finishing == Some(active.round()))
 }
 
 fn unexpected(message: &CoordinatorMessage) -> AttendError {

@@ -16,6 +16,7 @@ use secagg_wire::tls::Alpn;
 use secagg_wire::token::Token;
 use thiserror::Error;
 
+use super::conditions::TrainWhen;
 use super::policy::{NodePolicy, PolicyError};
 use super::settings::{IDENTITY_FOLDER, SETTINGS_FILE, Settings, SettingsError};
 
@@ -152,6 +153,9 @@ pub async fn join(request: &JoinRequest<'_>, timeouts: &Timeouts) -> Result<Sett
         client_id: ClientId::from_identity_key(&key.public()),
         authority: request.authority,
         reconnect_max: Settings::DEFAULT_RECONNECT_MAX,
+        // Joining again changes the place of the coordinator, not when this node trains.
+        train_when: Settings::read(directory)
+            .map_or_else(|_| TrainWhen::default(), |old| old.train_when),
     };
     NodePolicy::default().write_new(directory)?;
     if let Some(pin) = request.authority {

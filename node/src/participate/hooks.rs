@@ -1,5 +1,5 @@
 //! Test hooks, in builds with the feature `fault-injection` only: pausing a node in the middle of a
-//! round, and writing one's own update in the clear, towards loopback only.
+//! round, another machine's readings, and writing one's own update in the clear, towards loopback only.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,6 +27,10 @@ pub struct HookArguments {
     /// coordinator on this machine only).
     #[arg(long, value_name = "DIR", requires = "dump_round")]
     dump_update: Option<PathBuf>,
+    /// Read /sys and /proc under this folder, to see whether the machine is idle and on mains power
+    /// (test hook).
+    #[arg(long, value_name = "DIR")]
+    machine_root: Option<PathBuf>,
     /// The round whose update is written.
     #[arg(long, value_name = "ROUND", requires = "dump_update")]
     dump_round: Option<u64>,
@@ -37,6 +41,7 @@ pub struct HookArguments {
 pub struct Hooks {
     pauses: Arc<BTreeSet<Pause>>,
     dump: Option<Dump>,
+    machine_root: Option<PathBuf>,
 }
 
 /// A place in one round, as `ROUND:PHASE`.
@@ -124,6 +129,7 @@ impl HookArguments {
         Hooks {
             pauses: Arc::new(self.pause_at.iter().copied().collect()),
             dump: dump.map(|(folder, round)| Dump { folder, round }),
+            machine_root: self.machine_root.clone(),
         }
     }
 }
@@ -134,8 +140,13 @@ impl Hooks {
     pub fn pausing(at: impl IntoIterator<Item = Pause>) -> Self {
         Self {
             pauses: Arc::new(at.into_iter().collect()),
-            dump: None,
+            ..Self::default()
         }
+    }
+
+    /// Where the machine's `/sys` and `/proc` are.
+    pub(super) fn machine_root(&self) -> &Path {
+        self.machine_root.as_deref().unwrap_or(Path::new("/"))
     }
 
     /// Waits for ever where the command line says so; keep-alives go on. The end of the round drops

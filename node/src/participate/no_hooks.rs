@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use secagg::Vector;
 use secagg_learning::Plan;
@@ -30,6 +31,10 @@ impl Hooks {
 
     pub(super) fn pauses(&self, _: u64, _: PausePoint) -> bool {
         false
+    }
+
+    pub(super) fn machine_root(&self) -> &'static Path {
+        Path::new("/")
     }
 
     pub(super) fn check_peer(&self, _: SocketAddr) -> Result<(), Infallible> {

@@ -27,6 +27,8 @@ pub struct Options {
     pub once: bool,
     /// Stay when the coordinator says that the training is over.
     pub keep_running: bool,
+    /// Take part whatever the settings' conditions are.
+    pub any_time: bool,
     /// Threads for training and evaluation.
     pub threads: NonZeroU16,
     /// How a lost connection is noticed.
@@ -41,6 +43,7 @@ impl Default for Options {
             seed: None,
             once: false,
             keep_running: false,
+            any_time: false,
             threads: NonZeroU16::MIN,
             timeouts: Timeouts {
                 // A machine that runs many nodes at full load answers late.

@@ -54,6 +54,8 @@ pub(super) struct RoundTask {
     pub(super) heavy: Arc<Semaphore>,
     pub(super) cancel: Cancel,
     pub(super) inbox: mpsc::Receiver<(Phase, Vec<u8>)>,
+    /// Raised before the node's keys are made and leave.
+    pub(super) committed: Arc<AtomicBool>,
     /// Raised when nothing more is answered in this round, before the last answer leaves.
     pub(super) revealed: Arc<AtomicBool>,
 }
@@ -234,6 +236,7 @@ impl RoundTask {
         member: Member,
     ) -> Result<AwaitRoster, RoundError> {
         self.pause(PausePoint::AdvertiseKeys).await;
+        self.committed.store(true, Ordering::Relaxed);
         let policy = self.node.policy.floors();
         let own = session.clone();
         let (state, advert) = self

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::attend::{AttendError, Ending, attend};
 use super::backoff::Backoff;
+use super::conditions::Conditions;
 use super::node::Node;
 use super::shutdown::Shutdown;
 
@@ -89,7 +90,13 @@ pub async fn run(node: Arc<Node>, mut shutdown: Shutdown) -> Result<RunEnd, RunE
     let heavy = Arc::new(Semaphore::new(1));
     let mut backoff = Backoff::new(node.settings.reconnect_max);
     let mut connected_before = false;
+    let mut conditions = Conditions::watch(&node).await;
     loop {
+        tokio::select! {
+            biased;
+            () = shutdown.requested() => return Ok(RunEnd::Interrupted),
+            () = conditions.met(&node) => {}
+        }
         let linked = tokio::select! {
             biased;
             () = shutdown.requested() => return Ok(RunEnd::Interrupted),
@@ -103,7 +110,7 @@ pub async fn run(node: Arc<Node>, mut shutdown: Shutdown) -> Result<RunEnd, RunE
                 if let Err(error) = node.options.hooks.check_peer(peer) {
                     return Err(RunError::Hook(error.to_string()));
                 }
-                match attend(&node, &heavy, link, &mut shutdown).await {
+                match attend(&node, &heavy, link, &mut conditions, &mut shutdown).await {
                     Ending::Finished(reason) if !node.options.keep_running => {
                         node.log
                             .event("finished", json!({ "reason": reason.as_str() }));
@@ -112,6 +119,10 @@ pub async fn run(node: Arc<Node>, mut shutdown: Shutdown) -> Result<RunEnd, RunE
                     Ending::Finished(reason) => {
                         tracing::info!("the training is over ({reason}); waiting for another one");
                         (AttendError::from(ChannelError::Ended).into(), false)
+                    }
+                    Ending::NotNow => {
+                        backoff.reset();
+                        continue;
                     }
                     Ending::Once => return ended(&node, RunEnd::Once),
                     Ending::Interrupted => return ended(&node, RunEnd::Interrupted),

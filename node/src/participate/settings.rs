@@ -13,6 +13,8 @@ use secagg_wire::process::{Access, write_atomic};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::conditions::TrainWhen;
+
 /// The settings' file in a node's directory.
 pub const SETTINGS_FILE: &str = "node.toml";
 
@@ -20,7 +22,7 @@ pub const SETTINGS_FILE: &str = "node.toml";
 pub const IDENTITY_FOLDER: &str = "identity";
 
 /// What `join` found out and `run` needs. A value that exists is usable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Where the coordinator is.
     pub coordinator: Address,
@@ -36,6 +38,8 @@ pub struct Settings {
     pub authority: Option<AuthorityPin>,
     /// The longest wait between two attempts to connect.
     pub reconnect_max: Duration,
+    /// When the node takes part.
+    pub train_when: TrainWhen,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,6 +53,8 @@ struct Raw {
     #[serde(default)]
     authority: String,
     reconnect_max_seconds: f64,
+    #[serde(default)]
+    train_when: TrainWhen,
 }
 
 /// Why there are no settings.
@@ -139,7 +145,7 @@ impl Settings {
              # Who vouches for nodes: this node believes nobody else's credentials.\n\
              authority = \"{}\"\n\
              # The longest wait between two attempts to connect.\n\
-             reconnect_max_seconds = {:?}\n",
+             reconnect_max_seconds = {:?}\n{}",
             quoted(&self.coordinator.to_string()),
             self.pinned,
             quoted(&self.federation),
@@ -148,6 +154,7 @@ impl Settings {
             self.authority
                 .map_or_else(String::new, |pin| pin.to_string()),
             self.reconnect_max.as_secs_f64(),
+            self.train_when.to_toml(),
         );
         write_atomic(&path, text.as_bytes(), Access::Owner)
             .map_err(|source| SettingsError::Io { path, source })
@@ -188,6 +195,9 @@ impl Raw {
                 let problem = "it must be at least 0.001".to_owned();
                 refused("reconnect_max_seconds", &seconds.to_string(), problem)
             })?;
+        if let Some((field, value, problem)) = self.train_when.bad_value() {
+            return Err(refused(field, &value.to_string(), problem.to_owned()));
+        }
         Ok(Settings {
             coordinator,
             pinned,
@@ -196,6 +206,7 @@ impl Raw {
             client_id: ClientId::from_bytes(id),
             authority,
             reconnect_max,
+            train_when: self.train_when,
         })
     }
 }
@@ -218,6 +229,12 @@ mod tests {
                 federation: Federation([9; 32]),
             }),
             reconnect_max: Duration::from_millis(1500),
+            train_when: TrainWhen {
+                idle: true,
+                mains: false,
+                busy_share: 0.75,
+                ..TrainWhen::default()
+            },
         }
     }
 
@@ -237,6 +254,21 @@ mod tests {
     }
 
     #[test]
+    fn settings_of_before_have_the_default_conditions() {
+        let folder = tempfile::tempdir().unwrap();
+        settings().write(folder.path()).unwrap();
+        let path = folder.path().join(SETTINGS_FILE);
+        let text = fs::read_to_string(&path).unwrap();
+        let (before, _) = text.split_once("[train_when]").unwrap();
+        fs::write(&path, before).unwrap();
+        let read = Settings::read(folder.path()).unwrap();
+        assert_eq!(read.train_when, TrainWhen::default());
+        fs::write(&path, format!("{before}[train_when]\nidel = true\n")).unwrap();
+        let error = Settings::read(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("idel"), "{error}");
+    }
+
+    #[test]
     fn a_wrong_value_is_named() {
         let folder = tempfile::tempdir().unwrap();
         settings().write(folder.path()).unwrap();
@@ -248,6 +280,9 @@ mod tests {
             (good.replace("0707", "07"), "client_id"),
             (good.replace("1.5", "0.0"), "reconnect_max_seconds"),
             (good.replace("1.5", "nan"), "reconnect_max_seconds"),
+            (good.replace("0.75", "0.0"), "train_when.busy_share"),
+            (good.replace("0.75", "nan"), "train_when.busy_share"),
+            (good.replace("10.0", "0.0"), "train_when.look_seconds"),
         ] {
             fs::write(&path, bad).unwrap();
             let error = Settings::read(folder.path()).unwrap_err();

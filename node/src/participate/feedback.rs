@@ -124,6 +124,7 @@ mod tests {
                 feedback: true,
                 ..Compression::NONE
             },
+            parts: Parts::ALL,
         };
         let training = TrainingPlan {
             epochs: 1,

@@ -1,10 +1,10 @@
 use rand_chacha::rand_core::SeedableRng;
-use secagg_learning::{LocalOptimizer, TrainingPlan};
+use secagg_learning::{Budget, LocalOptimizer, TrainingPlan};
 use std::ops::ControlFlow;
 
 use super::*;
 use crate::model::{Model, ModelDescription, Sizes, Weights};
-use crate::training::train;
+use crate::training::{TrainingTask, train};
 use crate::vocabulary::{BEGIN, TokenizedText, UNKNOWN};
 
 /// Predicts from the last word alone, by a table of probabilities.
@@ -114,21 +114,16 @@ fn a_learnt_phrase_is_continued_to_its_end() {
     let mut model = Model::new(&description, &initial).unwrap();
     let text = TokenizedText::new(&vocabulary, messages, 29);
     let plan = TrainingPlan {
-        epochs: 80,
+        budget: Budget::Epochs(80),
         batch: 3,
         optimizer: LocalOptimizer::Adam { rate: 0.02 },
         gradient_clip: 5.0,
         max_words: 29,
+        ..TrainingPlan::DEFAULT
     };
-    train(
-        &mut model,
-        initial.values(),
-        &text,
-        &plan,
-        [1; 32],
-        &mut |_| ControlFlow::Continue(()),
-    )
-    .unwrap();
+    let task = TrainingTask::new(&plan, 1, [1; 32]);
+    let mut go_on = |_| ControlFlow::Continue(());
+    train(&mut model, initial.values(), &text, &task, &mut go_on).unwrap();
     let beam = Beam::new(4, 0.6).unwrap();
     for mut decoding in [Decoding::Greedy, Decoding::Beam(beam), sample(3, 0.1)] {
         let completion = complete(&model, &vocabulary, "See you", &mut decoding, 12, 3);

@@ -124,13 +124,14 @@ mod tests {
                 feedback: true,
                 ..Compression::NONE
             },
+            parts: Parts::ALL,
         };
         let training = TrainingPlan {
-            epochs: 1,
             batch: 1,
             optimizer: LocalOptimizer::Sgd { rate: 1.0 },
             gradient_clip: 1.0,
             max_words: 1,
+            ..TrainingPlan::DEFAULT
         };
         let server = ServerOptimizerConfig::FedAvg { rate: 1.0 };
         let plan = Plan::new(RoundKind::Train, update, training, server).unwrap();

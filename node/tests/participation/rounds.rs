@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::{Client, Coordinator, Running, WAIT, events, messages, one, options, run};
 use bytes::Bytes;
 use secagg::{Advert, MaskedInput, ShareKeys, UnmaskShares, server};
-use secagg_learning::{Counter, RoundKind, UpdateCodec};
+use secagg_learning::{Compression, Counter, Plan, RoundKind, UpdateCodec, compression::Transform};
 use secagg_node::model::{Model, Weights};
 use secagg_node::participate::service::RunEnd;
 use secagg_node::training::{TrainingTask, train};
@@ -89,22 +89,9 @@ pub(crate) async fn round(
     collect.close().unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_sum_is_the_weighted_mean_of_what_the_nodes_trained() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut coordinator = Coordinator::new();
-    let (running, mut clients) = three(&mut coordinator, folder.path()).await;
-    let plan = coordinator.plan(RoundKind::Train);
-    let (announce, parameters) = coordinator.announce(1, &plan);
-    let session = coordinator.session(&announce, parameters.clone());
-    let outcome = round(&coordinator, &mut clients, &announce, parameters).await;
-    let decoded = UpdateCodec::new(&plan)
-        .decode(&session, &outcome.sum, 3)
-        .unwrap();
-    assert_eq!(decoded.counters.value(Counter::Weight), 3 + 4 + 5);
-    assert_eq!(decoded.counters.value(Counter::ValidationTokens), 3 * 2 * 5);
-
-    // The same training here; the batch holds all messages, so that their order does not matter.
+/// The weighted mean of what the nodes train from the initial weights: the same training here; the
+/// batch holds all messages, so that their order does not matter.
+fn trained_here(coordinator: &Coordinator, plan: &Plan) -> Vec<f64> {
     let model = &coordinator.model;
     let initial = Weights::initial(&model.description);
     let mut expected = vec![0.0; model.description.parameters()];
@@ -125,6 +112,25 @@ async fn the_sum_is_the_weighted_mean_of_what_the_nodes_trained() {
             *sum += f64::from(*delta) * count as f64 / 12.0;
         }
     }
+    expected
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sum_is_the_weighted_mean_of_what_the_nodes_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut coordinator = Coordinator::new();
+    let (running, mut clients) = three(&mut coordinator, folder.path()).await;
+    let plan = coordinator.plan(RoundKind::Train);
+    let (announce, parameters) = coordinator.announce(1, &plan);
+    let session = coordinator.session(&announce, parameters.clone());
+    let outcome = round(&coordinator, &mut clients, &announce, parameters).await;
+    let decoded = UpdateCodec::new(&plan)
+        .decode(&session, &outcome.sum, 3)
+        .unwrap();
+    assert_eq!(decoded.counters.value(Counter::Weight), 3 + 4 + 5);
+    assert_eq!(decoded.counters.value(Counter::ValidationTokens), 3 * 2 * 5);
+
+    let expected = trained_here(&coordinator, &plan);
     let bound = UpdateCodec::new(&plan).error_bound(3, 12) + 1e-5;
     let mean = decoded.mean_delta.unwrap();
     assert!(
@@ -321,5 +327,53 @@ async fn the_round_goes_on_after_it_was_abandoned_until_the_uploads_are_used_up(
         let ends = events(&log, "round_end");
         assert_eq!(ends[0]["result"], "abandoned");
         assert_eq!(ends[1]["result"], "included");
+    }
+}
+
+/// Half of the coordinates are sent in each round; what a node did not send in the first one comes in
+/// the second on top of that one's update, where that coordinate is drawn.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_sent_comes_with_the_next_update() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut coordinator = Coordinator::new();
+    let (running, mut clients) = three(&mut coordinator, folder.path()).await;
+    let compression = Compression {
+        fraction: 0.5,
+        feedback: true,
+        ..Compression::NONE
+    };
+    let plan = coordinator.plan_with(RoundKind::Train, compression);
+    let expected = trained_here(&coordinator, &plan);
+    let bound = UpdateCodec::new(&plan).error_bound(3, 12) + 1e-5;
+    // Both rounds train from the same weights, and so to the same update.
+    let mut owed = vec![0.0; expected.len()];
+    let mut late = 0;
+    for number in 1..=2 {
+        let (announce, parameters) = coordinator.announce(number, &plan);
+        let session = coordinator.session(&announce, parameters.clone());
+        let outcome = round(&coordinator, &mut clients, &announce, parameters).await;
+        let decoded = UpdateCodec::new(&plan)
+            .decode(&session, &outcome.sum, 3)
+            .unwrap();
+        let transform = Transform::new(plan.update(), &session);
+        let drawn = transform.positions().unwrap();
+        assert_eq!(drawn.len(), expected.len().div_ceil(2));
+        for (index, found) in decoded.mean_delta.unwrap().into_iter().enumerate() {
+            owed[index] += expected[index];
+            let mut sent = 0.0;
+            if drawn.binary_search(&u32::try_from(index).unwrap()).is_ok() {
+                sent = std::mem::take(&mut owed[index]);
+                late += usize::from((sent - expected[index]).abs() > 0.01);
+            }
+            assert!(
+                (f64::from(found) - sent).abs() <= bound,
+                "round {number}, {index}: {found}, not {sent}"
+            );
+        }
+    }
+    assert!(late > 10, "much of the first round comes in the second");
+    for (client, running) in clients.iter_mut().zip(running) {
+        client.finish().await;
+        assert!(matches!(running.ended().await, Ok(RunEnd::Finished { .. })));
     }
 }

@@ -213,6 +213,10 @@ impl Coordinator {
     }
 
     pub(crate) fn plan(&self, kind: RoundKind) -> Plan {
+        self.plan_with(kind, Compression::NONE)
+    }
+
+    pub(crate) fn plan_with(&self, kind: RoundKind, compression: Compression) -> Plan {
         let update = UpdatePlan {
             parameters: u32::try_from(self.model.description.parameters()).unwrap(),
             clip_norm: 10.0,
@@ -220,7 +224,7 @@ impl Coordinator {
             value_bits: 20,
             weight_cap: 100,
             max_cohort: 5,
-            compression: Compression::NONE,
+            compression,
             parts: Parts::ALL,
         };
         let training = TrainingPlan {

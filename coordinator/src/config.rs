@@ -15,8 +15,8 @@ use std::{
 
 use secagg::{Assumptions, Bound, Choice, ChooserError, GraphKind, ThreatModel};
 use secagg_learning::{
-    Compression, Parts, Plan, PlanError, RoundKind, Schedule, SelectionRule, ServerOptimizerConfig,
-    StoppingRule, Strategy, TrainingPlan, UpdatePlan,
+    Compression, Evolution, Parts, Plan, PlanError, RoundKind, Schedule, SelectionRule,
+    ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan, UpdatePlan,
 };
 use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
 
@@ -49,6 +49,7 @@ pub struct Config {
     pub weights: Retention,
     update: UpdateSettings,
     training: TrainingPlan,
+    evolution: Option<Evolution>,
     server: ServerOptimizerConfig,
 }
 
@@ -192,7 +193,8 @@ impl Config {
             parts,
         };
         Plan::new(kind, update, self.training, self.server)?
-            .with_server_schedule(self.rounds.server_schedule)
+            .with_server_schedule(self.rounds.server_schedule)?
+            .with_evolution(self.evolution)
     }
 
     /// The server's optimiser.

@@ -73,7 +73,13 @@ impl Directions {
             .chain_update(b"secagg-learning/v1/evolution")
             .chain_update(session.id().as_bytes())
             .finalize();
-        Self { seed: seed.into() }
+        Self::from_seed(seed.into())
+    }
+
+    /// Those of a seed: for what has no session, such as tests and simulations.
+    #[must_use]
+    pub const fn from_seed(seed: [u8; 32]) -> Self {
+        Self { seed }
     }
 
     /// Adds `step` times the direction of a pair to the trained parameters.

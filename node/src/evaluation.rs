@@ -64,8 +64,7 @@ const SCORES: usize = 1 << 22;
 /// Evaluates a model on all messages.
 #[must_use]
 pub fn evaluate(model: &Model, text: &TokenizedText) -> Evaluation {
-    let vocabulary = model.description().sizes().vocabulary as usize;
-    let most_positions = (SCORES / vocabulary).max(1);
+    let most_positions = most_positions(model);
     // Messages of like length together: fewer steps altogether.
     let mut order: Vec<usize> = (0..text.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(text.message(index).len()));
@@ -86,6 +85,12 @@ pub fn evaluate(model: &Model, text: &TokenizedText) -> Evaluation {
         add_batch(&mut sum, model, &mut pending);
     }
     sum
+}
+
+/// How many positions are evaluated at once.
+pub(crate) fn most_positions(model: &Model) -> usize {
+    let vocabulary = model.description().sizes().vocabulary as usize;
+    (SCORES / vocabulary).max(1)
 }
 
 fn add_batch(sum: &mut Evaluation, model: &Model, messages: &mut [&[Token]]) {

@@ -7,6 +7,7 @@
 //! | [`vocabulary`] | words, their numbers, and messages as numbers |
 //! | [`model`] | the model's description, its weights, and the network itself |
 //! | [`training`] | local training, without any I/O |
+//! | [`exploration`] | evolution strategies, without any I/O |
 //! | [`clock`], [`memory`] | the time, and the memory that this process takes |
 //! | [`evaluation`] | loss and accuracy on held-out text, without any I/O |
 //! | [`generation`] | continues a phrase, suggests next words |
@@ -19,6 +20,7 @@
 pub mod clock;
 pub mod commands;
 pub mod evaluation;
+pub mod exploration;
 pub mod generation;
 pub mod memory;
 pub mod model;

@@ -399,7 +399,7 @@ fn positions(text: &TokenizedText, index: usize) -> usize {
 }
 
 /// Fisher and Yates; the modulo's bias is below 2⁻³² for any number of messages in memory.
-fn shuffle(order: &mut [usize], rng: &mut impl Rng) {
+pub(crate) fn shuffle(order: &mut [usize], rng: &mut impl Rng) {
     for last in (1..order.len()).rev() {
         let other = rng.next_u64() % (last as u64 + 1);
         order.swap(last, usize::try_from(other).expect("at most `last`"));

@@ -5,7 +5,7 @@
 
 use secagg::{GraphKind, MAX_COHORT, MAX_SPARSE_COHORT, MIN_COHORT, ThreatModel};
 use secagg_learning::{
-    Budget, Compression, LocalOptimizer, Parts, Rotated, RoundKind, Schedule,
+    Budget, Compression, Evolution, LocalOptimizer, Parts, Rotated, RoundKind, Schedule,
     ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan,
 };
 use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
@@ -44,6 +44,7 @@ table! {
         uploads: RawUploads = RawUploads::default(),
         update: RawUpdate = RawUpdate::default(),
         training: RawTraining = RawTraining::default(),
+        evolution: RawEvolution = RawEvolution::default(),
         server: ServerOptimizerConfig = DEFAULT_SERVER,
         weights: RawWeights = RawWeights::default(),
     }
@@ -172,6 +173,8 @@ table! {
     }
 }
 
+table! { RawEvolution { pairs: i64 = 0, sigma: f32 = 0.01, } }
+
 table! { RawWeights { keep_last: i64 = 3, keep_every: i64 = 10, keep_best: bool = true, } }
 
 impl File {
@@ -194,6 +197,7 @@ impl File {
             },
             update: self.update.check()?,
             training: self.training.check()?,
+            evolution: self.evolution.check()?,
             server: self.server,
             weights: self.weights.check()?,
         };
@@ -456,6 +460,17 @@ impl RawTraining {
             (Some(value), ..) => Budget::Epochs(whole(epochs.0, value, 1..=1000)?),
             (None, None, None) => DEFAULT_TRAINING.budget,
         })
+    }
+}
+
+impl RawEvolution {
+    fn check(self) -> Result<Option<Evolution>, ConfigError> {
+        let pairs = whole("evolution.pairs", self.pairs, 0..=65_536)?;
+        // The plan has the range of sigma, and names it.
+        Ok((pairs > 0).then_some(Evolution {
+            pairs,
+            sigma: self.sigma,
+        }))
     }
 }
 

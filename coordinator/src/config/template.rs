@@ -177,6 +177,16 @@ gradient_clip = 5.0
 # Words of an example that are used, 1 to 4096.
 max_words = 64
 
+# Evolution strategies in the place of training: a node sends no update, but how much the loss on its
+# own text falls along so many random directions, each tried on `batch` x `accumulate` messages: a few
+# bytes each. For small models, or for many rounds. Suits the server's fedadam; clip_norm and range are
+# then those of the falls, in nats a token.
+[evolution]
+# Directions, up to 65536; 0 for training.
+pairs = 0
+# How far each weight is moved.
+sigma = 0.01
+
 # How the mean update changes the weights. One of
 #   [server.fedavg]   rate
 #   [server.fedavgm]  rate, momentum

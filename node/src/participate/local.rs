@@ -6,8 +6,8 @@ use std::path::Path;
 
 use secagg::Session;
 use secagg_learning::{
-    Budget, CodecError, Counter, Counters, CountersError, Encoded, Plan, Residual, RoundKind,
-    UpdateCodec,
+    Budget, CodecError, Counter, Counters, CountersError, Directions, Encoded, Evolution, Plan,
+    Residual, RoundKind, UpdateCodec,
 };
 use secagg_wire::events::{EventLog, Round, SpanKind};
 use serde_json::json;
@@ -19,11 +19,14 @@ use super::cancel::Cancel;
 use super::hooks::Hooks;
 use super::randomness::os_rng;
 use crate::evaluation::evaluate;
+use crate::exploration::{ExplorationTask, explore};
 use crate::memory::PeakMemory;
 use crate::model::{Model, ModelFiles, Weights, WeightsError};
 use crate::progress::Progress;
 use crate::store::{Store, StoreError, StoredText};
-use crate::training::{Trained, TrainingError, TrainingProgress, TrainingTask, train};
+use crate::training::{
+    Trained, TrainingError, TrainingLoss, TrainingProgress, TrainingTask, train,
+};
 use crate::vocabulary::TokenizedText;
 
 /// What the computation needs.
@@ -45,6 +48,14 @@ pub(super) struct LocalRound<'a> {
     pub(super) log: &'a EventLog,
     pub(super) hooks: &'a Hooks,
     pub(super) cancel: &'a Cancel,
+}
+
+/// What a node has to say in a round, before it is encoded.
+struct Update {
+    examples: u64,
+    loss: TrainingLoss,
+    /// New minus old weights, or how much the loss falls along each direction.
+    elements: Zeroizing<Vec<f32>>,
 }
 
 /// Why there is no update.
@@ -104,17 +115,17 @@ impl LocalRound<'_> {
         let delta = match self.plan.kind() {
             RoundKind::EvaluateOnly => Zeroizing::new(Vec::new()),
             RoundKind::Train => {
-                model.train_only(&self.plan.update().parts);
-                let peak = PeakMemory::start();
-                let trained =
-                    self.log
-                        .measure(self.round, SpanKind::Training, "training", || {
-                            self.train(&mut model, &training)
-                        })?;
-                self.log_memory(peak, &trained);
-                let loss = trained.loss;
-                counters.record_training(trained.examples, loss.sum, loss.tokens)?;
-                Zeroizing::new(trained.delta)
+                let update = match self.plan.evolution() {
+                    None => self.train(&mut model, &training)?,
+                    Some(evolution) => self.explore(&mut model, &training, evolution)?,
+                };
+                let Update {
+                    examples,
+                    loss,
+                    elements,
+                } = update;
+                counters.record_training(examples, loss.sum, loss.tokens)?;
+                elements
             }
         };
         drop((model, training));
@@ -153,7 +164,57 @@ impl LocalRound<'_> {
         Ok((tokenize(&stored.held_out), training))
     }
 
-    fn train(&self, model: &mut Model, text: &TokenizedText) -> Result<Trained, TrainingError> {
+    fn train(&self, model: &mut Model, text: &TokenizedText) -> Result<Update, TrainingError> {
+        model.train_only(&self.plan.update().parts);
+        let peak = PeakMemory::start();
+        let trained = self
+            .log
+            .measure(self.round, SpanKind::Training, "training", || {
+                self.trained(model, text)
+            })?;
+        self.log_memory(peak, &trained);
+        Ok(Update {
+            examples: trained.examples,
+            loss: trained.loss,
+            elements: Zeroizing::new(trained.delta),
+        })
+    }
+
+    fn explore(
+        &self,
+        model: &mut Model,
+        text: &TokenizedText,
+        evolution: &Evolution,
+    ) -> Result<Update, TrainingError> {
+        let plan = self.plan.training();
+        let task = ExplorationTask {
+            evolution,
+            directions: &Directions::new(self.session),
+            parts: &self.plan.update().parts,
+            messages: plan.batch as usize * plan.accumulate as usize,
+            seed: self.seed,
+        };
+        let label = format!("round {}, exploring", self.round.round);
+        let mut shown = Progress::new(&label, evolution.pairs.into());
+        let mut step = |progress: TrainingProgress| {
+            shown.set(progress.step, || format!("loss {:.3}", progress.loss));
+            self.go_on()
+        };
+        let explored = self
+            .log
+            .measure(self.round, SpanKind::Training, "training", || {
+                explore(model, self.weights.values(), text, &task, &mut step)
+            })?;
+        let (examples, loss) = (explored.examples, explored.loss);
+        shown.finish(&format!("{examples} messages, {} tokens", loss.tokens));
+        Ok(Update {
+            examples,
+            loss,
+            elements: Zeroizing::new(explored.falls),
+        })
+    }
+
+    fn trained(&self, model: &mut Model, text: &TokenizedText) -> Result<Trained, TrainingError> {
         let plan = self.plan.training();
         let task = TrainingTask {
             memory: self.memory,
@@ -175,11 +236,7 @@ impl LocalRound<'_> {
             shown
                 .get_or_insert_with(|| Progress::new(&label, total))
                 .set(done, || format!("loss {:.3}", progress.loss));
-            if self.cancel.is_cancelled() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            self.go_on()
         };
         let trained = train(model, self.weights.values(), text, &task, &mut step)?;
         if let Some(shown) = shown {
@@ -203,6 +260,14 @@ impl LocalRound<'_> {
                     "estimated_bytes": trained.memory,
                 }),
             );
+        }
+    }
+
+    fn go_on(&self) -> ControlFlow<()> {
+        if self.cancel.is_cancelled() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     }
 

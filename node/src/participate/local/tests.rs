@@ -1,6 +1,6 @@
 use secagg::{Context, GraphKind, Parameters, ThreatModel};
 use secagg_learning::{
-    LocalOptimizer, ServerOptimizerConfig, TrainingPlan, UpdatePlan, Validation,
+    Compression, LocalOptimizer, Parts, ServerOptimizerConfig, TrainingPlan, UpdatePlan, Validation,
 };
 use secagg_wire::message::DeclineReason;
 use serde_json::Value;
@@ -55,13 +55,14 @@ impl Device {
             value_bits: 20,
             weight_cap: 1000,
             max_cohort: 3,
+            compression: Compression::NONE,
+            parts: Parts::ALL,
         };
         let server = ServerOptimizerConfig::FedAvg { rate: 1.0 };
         Plan::new(RoundKind::Train, update, training, server).unwrap()
     }
 
-    /// What the node would mask, and its events.
-    fn compute(&self, plan: &Plan, memory: u64) -> (Result<Vector, LocalError>, Vec<Value>) {
+    fn session(plan: &Plan) -> Session {
         let parameters = Parameters::new(
             ThreatModel::HonestButCurious,
             GraphKind::Complete,
@@ -74,13 +75,19 @@ impl Device {
             model_digest: [2; 32],
             plan_digest: [3; 32],
         };
+        Session::new(parameters.unwrap(), context)
+    }
+
+    /// What the node would mask, and its events.
+    fn compute(&self, plan: &Plan, memory: u64) -> (Result<Encoded, LocalError>, Vec<Value>) {
         let events = self.folder.path().join("events.jsonl");
         let local = LocalRound {
             directory: self.folder.path(),
             model: &self.model,
             plan,
-            session: &Session::new(parameters.unwrap(), context),
+            session: &Self::session(plan),
             weights: &self.weights,
+            residual: None,
             seed: [5; 32],
             memory,
             round: Round {
@@ -102,8 +109,10 @@ impl Device {
 
     /// The counters and the update that one node's vector holds.
     fn computed(&self, plan: &Plan) -> (Counters, Vec<f32>) {
-        let (input, _) = self.compute(plan, DEFAULT_MEMORY);
-        let decoded = UpdateCodec::new(plan).decode(&input.unwrap(), 1).unwrap();
+        let (encoded, _) = self.compute(plan, DEFAULT_MEMORY);
+        let decoded = UpdateCodec::new(plan)
+            .decode(&Self::session(plan), &encoded.unwrap().input, 1)
+            .unwrap();
         (decoded.counters, decoded.mean_delta.unwrap())
     }
 
@@ -222,4 +231,61 @@ fn the_log_says_what_training_took() {
     let bytes = |name: &str| memory[name].as_u64().unwrap();
     assert!(bytes("peak_bytes") > bytes("growth_bytes"));
     assert!(bytes("estimated_bytes") > 0);
+}
+
+/// What the node sends is what its text says of the round's directions, and the server makes the update
+/// of all parameters of it.
+#[test]
+fn a_node_that_explores_sends_a_number_a_direction() {
+    let device = Device::new(&["see you at the station", "are you home", "see you"]);
+    let evolution = Evolution {
+        pairs: 4,
+        sigma: 0.01,
+    };
+    let training = TrainingPlan {
+        batch: 3,
+        ..TRAINING
+    };
+    let plan = device.plan(training);
+    let plan = plan.with_evolution(Some(evolution)).unwrap();
+    let (encoded, _) = device.compute(&plan, DEFAULT_MEMORY);
+    let input = encoded.unwrap().input;
+    assert_eq!(input.layout().segments()[0].len(), 4);
+    let (counters, update) = device.computed(&plan);
+    assert_eq!(counters.value(Counter::Weight), 3);
+
+    let mut model = Model::new(&device.model.description, &device.weights).unwrap();
+    let text = load_text(device.folder.path()).unwrap();
+    let words = text.training.iter().map(|message| message.as_str());
+    let text = TokenizedText::new(&device.model.vocabulary, words, 9);
+    let directions = Directions::new(&Device::session(&plan));
+    let task = ExplorationTask {
+        evolution: &evolution,
+        directions: &directions,
+        parts: &Parts::ALL,
+        messages: 3,
+        seed: [5; 32],
+    };
+    let mut go_on = |_| ControlFlow::Continue(());
+    let explored = explore(
+        &mut model,
+        device.weights.values(),
+        &text,
+        &task,
+        &mut go_on,
+    )
+    .unwrap();
+    let expected = directions.combine(&explored.falls, update.len());
+    let bound = UpdateCodec::new(&plan).error_bound(1, 3) + 1e-4;
+    for (found, expected) in update.iter().zip(&expected) {
+        assert!(
+            (f64::from(found - expected)).abs() < bound,
+            "{found} {expected} {bound}"
+        );
+    }
+    assert!(
+        expected
+            .iter()
+            .any(|element| f64::from(element.abs()) > 2.0 * bound)
+    );
 }

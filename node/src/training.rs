@@ -14,7 +14,7 @@ use tch::{Reduction, Tensor};
 use thiserror::Error;
 
 use self::descent::Descent;
-pub use self::memory::{DEFAULT_MEMORY, Estimate, default_memory_mb};
+pub use self::memory::{DEFAULT_MEMORY, DEFAULT_MEMORY_MB, Estimate};
 use crate::clock::Clock;
 use crate::model::{Batch, Model, WeightsError};
 use crate::vocabulary::{Token, TokenizedText};

@@ -1,8 +1,4 @@
 //! What training takes, beside what is estimated. A process of its own: its peak is what counts.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test's helper fails the test by panicking"
-)]
 
 use std::ops::ControlFlow;
 

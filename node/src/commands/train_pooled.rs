@@ -25,7 +25,7 @@ use crate::progress::Progress;
 use crate::store::HELD_OUT_EVERY;
 use crate::text::{self, Format};
 use crate::training::{
-    SchedulePoint, Trainer, TrainingError, TrainingProgress, TrainingTask, default_memory_mb,
+    DEFAULT_MEMORY_MB, SchedulePoint, Trainer, TrainingError, TrainingProgress, TrainingTask,
 };
 use crate::vocabulary::TokenizedText;
 
@@ -56,7 +56,7 @@ pub(super) struct Arguments {
     budget_seconds: Option<u32>,
     /// MiB that training may take beside the model, by an estimate; a batch that needs more is
     /// worked through in pieces.
-    #[arg(long, default_value_t = default_memory_mb())]
+    #[arg(long, default_value_t = DEFAULT_MEMORY_MB)]
     memory_mb: u32,
     /// Fixes the order of the messages.
     #[arg(long, default_value_t = 1)]

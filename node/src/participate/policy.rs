@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::ledger::{Hash, Limits};
-use crate::training::default_memory_mb;
+use crate::training::DEFAULT_MEMORY_MB;
 
 /// The policy's file in a node's directory.
 pub const POLICY_FILE: &str = "policy.toml";
@@ -286,6 +286,10 @@ impl NodePolicy {
     }
 }
 
+const fn default_memory_mb() -> u32 {
+    DEFAULT_MEMORY_MB
+}
+
 impl Default for NodePolicy {
     /// The floors of the protocol's own default, against a coordinator that may do anything.
     fn default() -> Self {
@@ -303,7 +307,7 @@ impl Default for NodePolicy {
                 roster_wait_seconds: 1_800,
                 max_elements: crate::model::MAX_PARAMETERS + 64,
                 max_bits: 40,
-                training_memory_mb: default_memory_mb(),
+                training_memory_mb: DEFAULT_MEMORY_MB,
                 models: Vec::new(),
                 plans: Vec::new(),
             },
@@ -406,6 +410,19 @@ mod tests {
     }
 
     #[test]
+    fn training_takes_no_more_memory_than_the_policy_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = "training_memory_mb = 4096\n";
+        let text = NodePolicy::default().to_toml();
+        assert!(text.contains(line), "{text}");
+        for (own, expected) in [("training_memory_mb = 300\n", 300 << 20), ("", 4 << 30)] {
+            fs::write(folder.path().join(POLICY_FILE), text.replace(line, own)).unwrap();
+            let policy = NodePolicy::read(folder.path()).unwrap();
+            assert_eq!(policy.training_memory(), expected);
+        }
+    }
+
+    #[test]
     fn a_missing_policy_is_no_default() {
         let folder = tempfile::tempdir().unwrap();
         let error = NodePolicy::read(folder.path()).unwrap_err();
@@ -464,6 +481,10 @@ mod tests {
             (
                 text.replace("rounds_per_day = 100", "rounds_per_day = 0"),
                 "rounds_per_day is 0",
+            ),
+            (
+                text.replace("training_memory_mb = 4096", "training_memory_mb = 0"),
+                "training_memory_mb is 0",
             ),
             (
                 text.replace("plans = []", "plans = [\"12ab\"]"),

@@ -6,15 +6,12 @@ use secagg_learning::{LocalOptimizer, TrainingPlan};
 use super::TrainingError;
 use crate::model::ModelDescription;
 
-/// What training may take where nothing else is said: 4 GiB. The plan comes from a coordinator,
+/// What training may take where nothing else is said, in MiB. The plan comes from a coordinator,
 /// which must not be able to make a node run out of memory.
-pub const DEFAULT_MEMORY: u64 = 4 << 30;
+pub const DEFAULT_MEMORY_MB: u32 = 4_096;
 
-/// [`DEFAULT_MEMORY`] in MiB, as people set it.
-#[must_use]
-pub fn default_memory_mb() -> u32 {
-    u32::try_from(DEFAULT_MEMORY >> 20).expect("4 GiB are 4,096 MiB")
-}
+/// [`DEFAULT_MEMORY_MB`] in bytes.
+pub const DEFAULT_MEMORY: u64 = (DEFAULT_MEMORY_MB as u64) << 20;
 
 /// What training takes at its peak, on top of the model that is there before it. Never less than
 /// what is measured, and at most [`Estimate::FACTOR`] times as much where it is more than 64 MiB.

@@ -9,6 +9,7 @@
 //! | [`training`] | local training, without any I/O |
 //! | [`evaluation`] | loss and accuracy on held-out text, without any I/O |
 //! | [`generation`] | continues a phrase, suggests next words |
+//! | [`int8`] | inference with weights of 8 bits, without libtorch |
 //! | [`participate`] | joins a federation, takes part in its rounds |
 //! | [`commands`] | what a user types |
 //!
@@ -18,6 +19,7 @@
 pub mod commands;
 pub mod evaluation;
 pub mod generation;
+pub mod int8;
 pub mod model;
 pub mod participate;
 pub mod progress;

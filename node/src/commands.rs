@@ -8,7 +8,9 @@ mod generate;
 mod init_model;
 mod join;
 mod model_source;
+mod quantise;
 mod run;
+mod suggest;
 mod train_pooled;
 
 use std::num::NonZeroU16;
@@ -49,6 +51,10 @@ enum Command {
     Eval(eval::Arguments),
     /// Continue a phrase, and suggest the next word.
     Generate(generate::Arguments),
+    /// Suggest words for a text that is being typed, as a keyboard does.
+    Suggest(suggest::Arguments),
+    /// Round weights to 8 bits, for suggestions on the device.
+    Quantise(quantise::Arguments),
     /// Train on the text of many people at once, to compare federated training with.
     TrainPooled(train_pooled::Arguments),
 }
@@ -66,6 +72,8 @@ pub fn main() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Suggest(arguments) => suggest::run(&arguments),
+        Command::Quantise(arguments) => quantise::run(&arguments),
         Command::TrainPooled(arguments) => train_pooled::run(&arguments),
     };
     match result {

@@ -4,6 +4,7 @@ use serde::Serialize;
 use tch::Tensor;
 use tch::kind::Element;
 
+use crate::generation::Predictor;
 use crate::model::{Batch, Model};
 use crate::vocabulary::{FIRST_ANSWER, Token, TokenizedText};
 
@@ -47,6 +48,17 @@ impl Evaluation {
     #[must_use]
     pub fn top3_rate(&self) -> f64 {
         self.share(self.top3 as f64)
+    }
+
+    /// Adds one token: all words' scores, the logarithm of their exponentials' sum, and the right word.
+    fn add(&mut self, scores: &[f32], log_sum: f32, target: usize) {
+        self.loss_sum += f64::from(log_sum - scores[target]);
+        if let Some(right) = target.checked_sub(FIRST_ANSWER as usize) {
+            let rank = rank(&scores[FIRST_ANSWER as usize..], right);
+            self.top1 += u64::from(rank < 1);
+            self.top3 += u64::from(rank < 3);
+        }
+        self.tokens += 1;
     }
 
     fn share(&self, sum: f64) -> f64 {
@@ -93,6 +105,22 @@ pub(crate) fn most_positions(model: &Model) -> usize {
     (SCORES / vocabulary).max(1)
 }
 
+/// Evaluates what predicts one word after the other on all messages.
+#[must_use]
+pub fn evaluate_word_by_word(predictor: &impl Predictor, text: &TokenizedText) -> Evaluation {
+    let mut sum = Evaluation::default();
+    for message in 0..text.len() {
+        let mut state = predictor.begin();
+        // The state is that after the message's first token, `<begin>`.
+        for &target in &text.message(message)[1..] {
+            let scores = predictor.log_probabilities(&state);
+            sum.add(&scores, 0.0, target as usize);
+            predictor.read(&mut state, target);
+        }
+    }
+    sum
+}
+
 fn add_batch(sum: &mut Evaluation, model: &Model, messages: &mut [&[Token]]) {
     let batch = Batch::new(messages);
     let scores = tch::no_grad(|| model.logits(&batch));
@@ -103,13 +131,7 @@ fn add_batch(sum: &mut Evaluation, model: &Model, messages: &mut [&[Token]]) {
     let rows = scores.chunks_exact(usize::try_from(words).expect("a vocabulary fits into memory"));
     for ((row, log_sum), target) in rows.zip(log_sums).zip(targets) {
         let target = usize::try_from(target).expect("targets are words");
-        sum.loss_sum += f64::from(log_sum - row[target]);
-        if let Some(right) = target.checked_sub(FIRST_ANSWER as usize) {
-            let rank = rank(&row[FIRST_ANSWER as usize..], right);
-            sum.top1 += u64::from(rank < 1);
-            sum.top3 += u64::from(rank < 3);
-        }
-        sum.tokens += 1;
+        sum.add(row, log_sum, target);
     }
 }
 
@@ -173,6 +195,10 @@ mod tests {
         let text = TokenizedText::new(&vocabulary, ["a b x", "a c d d"], 3);
         // Targets: a b <unk> <end>, a c d <end>.
         let found = evaluate(&model, &text);
+        let stepwise = evaluate_word_by_word(&model, &text);
+        assert!((stepwise.loss_sum - found.loss_sum).abs() < 1e-5);
+        assert_eq!((stepwise.top1, stepwise.top3), (found.top1, found.top3));
+        assert_eq!(stepwise.tokens, found.tokens);
         let expected: f64 = [4, 5, 1, 3, 4, 6, 7, 3]
             .map(|t: usize| -probabilities[t].ln())
             .iter()

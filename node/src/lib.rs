@@ -11,6 +11,7 @@
 //! | [`clock`], [`memory`] | the time, and the memory that this process takes |
 //! | [`evaluation`] | loss and accuracy on held-out text, without any I/O |
 //! | [`generation`] | continues a phrase, suggests next words |
+//! | [`int8`] | inference with weights of 8 bits, without libtorch |
 //! | [`participate`] | joins a federation, takes part in its rounds |
 //! | [`commands`] | what a user types |
 //!
@@ -22,6 +23,7 @@ pub mod commands;
 pub mod evaluation;
 pub mod exploration;
 pub mod generation;
+pub mod int8;
 pub mod memory;
 pub mod model;
 pub mod participate;

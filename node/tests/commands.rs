@@ -311,3 +311,74 @@ fn a_way_to_generate_that_cannot_be_is_refused() {
         assert!(error.contains(problem), "{options:?}: {error}");
     }
 }
+
+#[test]
+fn int8_weights_are_a_quarter_and_answer_like_the_others() {
+    let folder = folder();
+    let path = folder.path();
+    let trained = ["--model", "model", "--weights", "best.safetensors"];
+    let int8 = ["--model", "model", "--weights", "best.int8.safetensors"];
+    let epochs = ["--epochs", "8", "--rate", "0.01", "--patience", "0"];
+    let out = [
+        "--batch",
+        "4",
+        "--weights-out",
+        "best.safetensors",
+        "--json",
+    ];
+    let train = ["train-pooled", "--model", "model", "--train", "text.txt"];
+    succeed(path, &[&train[..], &epochs, &out].concat());
+    let quantised = succeed(path, &[&["quantise"][..], &trained].concat());
+    assert!(quantised.contains("best.int8.safetensors"), "{quantised}");
+
+    let eval = ["eval", "--text", "text.txt", "--json"];
+    let both = json(path, &[&eval[..], &trained, &["--int8"]].concat());
+    for name in ["loss", "top1", "top3", "bytes", "suggestion_ms"] {
+        let [f32, int8] = [&both, &both["int8"]].map(|figures| figures[name].as_f64().unwrap());
+        assert!(f32 > 0.0 && int8 > 0.0, "{both}");
+    }
+    let loss = |figures: &Value| figures["loss"].as_f64().unwrap();
+    assert!((loss(&both) - loss(&both["int8"])).abs() < 0.05, "{both}");
+    assert_eq!(both["top1"], both["int8"]["top1"], "{both}");
+    // The file holds what rounding gives.
+    let alone = json(path, &[&eval[..], &int8, &["--int8"]].concat());
+    assert_eq!(alone["loss"], both["int8"]["loss"], "{alone}");
+    assert_eq!(alone["bytes"], both["int8"]["bytes"], "{alone}");
+    let table = succeed(
+        path,
+        &[&["eval", "--text", "text.txt", "--int8"][..], &trained].concat(),
+    );
+    assert!(
+        table.contains("int8") && table.contains("suggestion"),
+        "{table}"
+    );
+
+    let suggest = [
+        "suggest",
+        "see y",
+        "see you ",
+        "--suggestions",
+        "2",
+        "--json",
+    ];
+    let rounded = json(path, &[&suggest[..], &trained, &["--int8"]].concat());
+    let from_file = json(path, &[&suggest[..], &int8].concat());
+    for texts in [&rounded, &from_file] {
+        assert_eq!(texts[0]["suggestions"][0]["word"], "you", "{texts}");
+        assert_eq!(texts[1]["suggestions"][0]["word"], "at", "{texts}");
+    }
+    let f32 = json(
+        path,
+        &[&["generate", "see you", "--json"][..], &trained].concat(),
+    );
+    let generated = json(
+        path,
+        &[&["generate", "see you", "--json"][..], &int8].concat(),
+    );
+    assert_eq!(f32[0]["continuation"], generated[0]["continuation"]);
+
+    let error = fail(path, &[&["quantise"][..], &int8].concat());
+    assert!(error.contains("holds int8 weights already"), "{error}");
+    let error = fail(path, &["quantise", "--model", "model", "--weights", "none"]);
+    assert!(error.contains("no weights in none"), "{error}");
+}

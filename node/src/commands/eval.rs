@@ -1,17 +1,19 @@
 //! `eval`: loss and accuracy on held-out text.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use secagg_wire::process::disable_core_dumps;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::model_source::ModelSource;
+use super::model_source::{ModelSource, Weighted};
 use super::{MAX_WORDS, print_json};
-use crate::evaluation::evaluate;
+use crate::evaluation::{Evaluation, evaluate, evaluate_word_by_word};
+use crate::generation::{Keyboard, Predictor};
 use crate::store::Store;
 use crate::text::{self, Format};
-use crate::vocabulary::TokenizedText;
+use crate::vocabulary::{TokenizedText, Vocabulary};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -26,6 +28,10 @@ pub(super) struct Arguments {
     /// How messages lie in the text.
     #[arg(long, value_enum, default_value_t, requires = "text")]
     format: Format,
+    /// Show the figures with the weights rounded to 8 bits, too, with sizes and the time that a
+    /// keyboard's suggestion takes.
+    #[arg(long)]
+    int8: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -33,7 +39,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     disable_core_dumps().context("core dumps cannot be switched off")?;
-    let (files, model, weights) = arguments.source.open()?;
+    let (files, weighted, weights) = arguments.source.open_as(false)?;
     let text = if let Some(path) = &arguments.text {
         let messages = text::read(path, arguments.format, arguments.user.as_deref())?;
         let messages = messages.iter().map(|message| message.text.as_str());
@@ -49,24 +55,123 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         !text.is_empty(),
         "there is no held-out message to evaluate on; add text, or give --text"
     );
-    let evaluation = evaluate(&model, &text);
+    let evaluation = match &weighted {
+        Weighted::F32(model, _) => evaluate(model, &text),
+        Weighted::Int8(model, _) => evaluate_word_by_word(&**model, &text),
+    };
+    let mut report = figures(&evaluation);
+    report["weights"] = json!(weights);
+    report["messages"] = json!(text.len());
+    let compared = if arguments.int8 {
+        let inference = inference(&weighted, &files.vocabulary, &text);
+        extend(&mut report, inference);
+        let (_, rounded, _) = arguments.source.open_as(true)?;
+        match (&weighted, &rounded) {
+            (Weighted::F32(..), Weighted::Int8(model, _)) => {
+                let mut int8 = figures(&evaluate_word_by_word(&**model, &text));
+                extend(
+                    &mut int8,
+                    self::inference(&rounded, &files.vocabulary, &text),
+                );
+                Some(int8)
+            }
+            // The file holds int8 weights only.
+            _ => None,
+        }
+    } else {
+        None
+    };
     if arguments.json {
-        return print_json(&json!({
-            "weights": weights,
-            "messages": text.len(),
-            "tokens": evaluation.tokens,
-            "loss": evaluation.loss(),
-            "perplexity": evaluation.perplexity(),
-            "top1": evaluation.top1_rate(),
-            "top3": evaluation.top3_rate(),
-        }));
+        if let Some(int8) = compared {
+            report["int8"] = int8;
+        }
+        return print_json(&report);
     }
     println!("weights      {}", weights.display());
     println!("messages     {}", text.len());
     println!("tokens       {}", evaluation.tokens);
-    println!("loss         {:.4} nats a token", evaluation.loss());
-    println!("perplexity   {:.1}", evaluation.perplexity());
-    println!("top-1        {:.2} %", 100.0 * evaluation.top1_rate());
-    println!("top-3        {:.2} %", 100.0 * evaluation.top3_rate());
+    if compared.is_some() {
+        println!("{:23}f32       int8", "");
+    }
+    for (name, label, unit, factor, digits) in ROWS {
+        let value = |figures: &Value| figures[name].as_f64().map(|value| factor * value);
+        let Some(value_f32) = value(&report) else {
+            continue;
+        };
+        let int8 = compared.as_ref().and_then(value);
+        let int8 = int8.map_or_else(String::new, |int8| format!(" {int8:10.digits$}"));
+        let row = format!("{label:13}{value_f32:.digits$}{int8} {unit}");
+        println!("{}", row.trim_end());
+    }
     Ok(())
+}
+
+/// Name in the report, label, unit, factor, digits after the point.
+const ROWS: [(&str, &str, &str, f64, usize); 6] = [
+    ("loss", "loss", "nats a token", 1.0, 4),
+    ("perplexity", "perplexity", "", 1.0, 1),
+    ("top1", "top-1", "%", 100.0, 2),
+    ("top3", "top-3", "%", 100.0, 2),
+    ("bytes", "size", "bytes of weights", 1.0, 0),
+    (
+        "suggestion_ms",
+        "suggestion",
+        "ms, the mean of one word after the other",
+        1.0,
+        3,
+    ),
+];
+
+fn figures(evaluation: &Evaluation) -> Value {
+    json!({
+        "tokens": evaluation.tokens,
+        "loss": evaluation.loss(),
+        "perplexity": evaluation.perplexity(),
+        "top1": evaluation.top1_rate(),
+        "top3": evaluation.top3_rate(),
+    })
+}
+
+/// What a model costs where it is used: bytes of weights, milliseconds a suggestion.
+fn inference(weighted: &Weighted, vocabulary: &Vocabulary, text: &TokenizedText) -> Value {
+    let (bytes, suggestion) = match weighted {
+        Weighted::F32(model, bytes) => (bytes, suggestion_ms(&**model, vocabulary, text)),
+        Weighted::Int8(model, bytes) => (bytes, suggestion_ms(&**model, vocabulary, text)),
+    };
+    json!({ "bytes": bytes, "suggestion_ms": suggestion })
+}
+
+/// Types up to this many words.
+const TYPED: usize = 300;
+
+/// Types the text's first messages, and measures how long three suggestions after each word take.
+fn suggestion_ms(predictor: &impl Predictor, vocabulary: &Vocabulary, text: &TokenizedText) -> f64 {
+    let mut keyboard = Keyboard::new(predictor, vocabulary);
+    let (mut seconds, mut suggestions) = (0.0, 0_u32);
+    let mut typed = String::new();
+    'typing: for message in 0..text.len() {
+        typed.clear();
+        let [_, words @ .., _] = text.message(message) else {
+            continue;
+        };
+        for word in words.iter().filter_map(|&token| vocabulary.word(token)) {
+            // An unknown one stays unknown.
+            typed.push_str(word);
+            typed.push(' ');
+            let started = Instant::now();
+            keyboard.suggest(&typed, 3);
+            seconds += started.elapsed().as_secs_f64();
+            suggestions += 1;
+            if suggestions as usize == TYPED {
+                break 'typing;
+            }
+        }
+    }
+    1e3 * seconds / f64::from(suggestions.max(1))
+}
+
+fn extend(report: &mut Value, more: Value) {
+    if let (Value::Object(report), Value::Object(more)) = (report, more) {
+        report.extend(more);
+    }
 }

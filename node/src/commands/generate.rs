@@ -4,9 +4,10 @@ use anyhow::Context;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::model_source::ModelSource;
+use super::model_source::{ModelSource, Weighted};
 use super::{MAX_WORDS, print_json};
-use crate::generation::{Beam, Completion, Decoding, Sampling, complete};
+use crate::generation::{Beam, Completion, Decoding, Predictor, Sampling, complete};
+use crate::vocabulary::Vocabulary;
 
 #[derive(Debug, clap::Args)]
 #[command(group(
@@ -45,6 +46,9 @@ pub(super) struct Arguments {
         allow_negative_numbers = true
     )]
     length_penalty: Option<f64>,
+    /// Round the weights to 8 bits, unless they are already.
+    #[arg(long)]
+    int8: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -54,22 +58,12 @@ pub(super) struct Arguments {
 const LENGTH_PENALTY: f64 = 0.6;
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut decoding = arguments.decoding()?;
-    let (files, model, _) = arguments.source.open()?;
-    let completions: Vec<Completion> = arguments
-        .phrases
-        .iter()
-        .map(|phrase| {
-            complete(
-                &model,
-                &files.vocabulary,
-                phrase,
-                &mut decoding,
-                arguments.words,
-                arguments.suggestions,
-            )
-        })
-        .collect();
+    let decoding = arguments.decoding()?;
+    let (files, weighted, _) = arguments.source.open_as(arguments.int8)?;
+    let completions = match &weighted {
+        Weighted::F32(model, _) => arguments.complete(&**model, &files.vocabulary, decoding),
+        Weighted::Int8(model, _) => arguments.complete(&**model, &files.vocabulary, decoding),
+    };
     if arguments.json {
         return print_json(&completions);
     }
@@ -87,6 +81,19 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 impl Arguments {
+    fn complete(
+        &self,
+        predictor: &impl Predictor,
+        vocabulary: &Vocabulary,
+        mut decoding: Decoding,
+    ) -> Vec<Completion> {
+        let (words, top) = (self.words, self.suggestions);
+        let phrases = self.phrases.iter();
+        phrases
+            .map(|phrase| complete(predictor, vocabulary, phrase, &mut decoding, words, top))
+            .collect()
+    }
+
     /// How words are chosen; the command line's parser has refused what contradicts itself.
     fn decoding(&self) -> anyhow::Result<Decoding> {
         if let Some(width) = self.beams {

@@ -1,10 +1,12 @@
 //! Where a command finds its model and weights.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
-use crate::model::{Model, ModelFiles, newest_weights};
+use crate::int8::{Int8Model, Int8Weights};
+use crate::model::{Model, ModelFiles, Weights, newest_weights};
 use crate::participate::cache::MODEL_FOLDER;
 
 #[derive(Debug, clap::Args)]
@@ -20,9 +22,40 @@ pub(super) struct ModelSource {
     pub(super) weights: Option<PathBuf>,
 }
 
+/// A network, by the precision of its weights, and how many bytes of weights it has.
+#[derive(Debug)]
+pub(super) enum Weighted {
+    /// Libtorch's.
+    F32(Box<Model>, u64),
+    /// With weights of 8 bits.
+    Int8(Box<Int8Model>, u64),
+}
+
 impl ModelSource {
     /// Reads the model with its weights; says which weights they are.
     pub(super) fn open(&self) -> anyhow::Result<(ModelFiles, Model, PathBuf)> {
+        match self.open_as(false)? {
+            (files, Weighted::F32(model, _), path) => Ok((files, *model, path)),
+            (_, Weighted::Int8(..), path) => bail!(
+                "{} holds int8 weights, which this command does not take: give the f32 weights with \
+                 --weights",
+                path.display()
+            ),
+        }
+    }
+
+    /// Reads the model with its weights, as int8 where the file holds such or `int8` wants them to be
+    /// rounded; says which file it is.
+    pub(super) fn open_as(&self, int8: bool) -> anyhow::Result<(ModelFiles, Weighted, PathBuf)> {
+        let (files, path) = self.find()?;
+        let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+        let weighted = weighted(&files, &bytes, int8)
+            .with_context(|| format!("cannot use the weights {}", path.display()))?;
+        Ok((files, weighted, path))
+    }
+
+    /// Reads the model, and finds its weights.
+    pub(super) fn find(&self) -> anyhow::Result<(ModelFiles, PathBuf)> {
         let folder = match (&self.model, &self.dir) {
             (Some(model), _) => model.clone(),
             (None, Some(directory)) => directory.join(MODEL_FOLDER),
@@ -35,12 +68,31 @@ impl ModelSource {
             .weights
             .clone()
             .unwrap_or_else(|| newest_weights(&folder));
-        let weights = files
-            .read_weights(&path)
-            .with_context(|| format!("cannot use the weights {}", path.display()))?;
-        let model = Model::new(&files.description, &weights)?;
-        Ok((files, model, path))
+        ensure!(
+            path.is_file(),
+            "there are no weights in {}: give others with --weights",
+            path.display()
+        );
+        Ok((files, path))
     }
+}
+
+/// The network that a file's weights give.
+fn weighted(files: &ModelFiles, bytes: &[u8], int8: bool) -> anyhow::Result<Weighted> {
+    let description = &files.description;
+    let quantised = if Int8Weights::are_in(bytes) {
+        Int8Weights::from_safetensors(bytes, description)?
+    } else {
+        let weights = Weights::from_safetensors(bytes, description)?;
+        if !int8 {
+            let model = Model::new(description, &weights)?;
+            return Ok(Weighted::F32(Box::new(model), bytes.len() as u64));
+        }
+        Int8Weights::quantise(description, &weights)?
+    };
+    let len = quantised.to_safetensors().len() as u64;
+    let model = Int8Model::new(description, quantised)?;
+    Ok(Weighted::Int8(Box::new(model), len))
 }
 
 /// Reads a model's description and vocabulary.

@@ -11,6 +11,7 @@ use secagg::{Layout, ParametersError};
 use serde::{Deserialize, Serialize};
 
 pub(crate) mod check;
+mod defaults;
 mod ring;
 
 /// The segment that holds the model update.

@@ -9,6 +9,7 @@ mod init_model;
 mod join;
 mod model_source;
 mod run;
+mod simulate;
 mod train_pooled;
 
 use std::num::NonZeroU16;
@@ -51,6 +52,8 @@ enum Command {
     Generate(generate::Arguments),
     /// Train on the text of many people at once, to compare federated training with.
     TrainPooled(train_pooled::Arguments),
+    /// Carry out an experiment with many virtual clients in this process, or draw its results.
+    Simulate(simulate::Arguments),
 }
 
 /// Runs what the command line says.
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::TrainPooled(arguments) => train_pooled::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

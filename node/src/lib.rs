@@ -9,6 +9,7 @@
 //! | [`training`] | local training, without any I/O |
 //! | [`evaluation`] | loss and accuracy on held-out text, without any I/O |
 //! | [`generation`] | continues a phrase, suggests next words |
+//! | [`simulate`] | many virtual clients in one process |
 //! | [`participate`] | joins a federation, takes part in its rounds |
 //! | [`commands`] | what a user types |
 //!
@@ -21,6 +22,7 @@ pub mod generation;
 pub mod model;
 pub mod participate;
 pub mod progress;
+pub mod simulate;
 pub mod store;
 pub mod text;
 pub mod training;

@@ -52,12 +52,12 @@ fn lines(path: &Path) -> Vec<Value> {
 const SYNTHETIC: &str = "
 [synthetic]
 clients = 30
-parameters = 1000
+parameters = 300
 [rounds]
-rounds = 60
+rounds = 40
 save_every = 7
 [cohort]
-clients = 20
+clients = 8
 dropout = 0.1
 ";
 
@@ -68,7 +68,7 @@ fn a_killed_simulation_goes_on_to_the_same_results() {
     fs::write(path.join("one.toml"), SYNTHETIC).unwrap();
     succeed(path, &["one.toml", "--out", "whole"]);
     let whole = lines(&path.join("whole/results.jsonl"));
-    assert_eq!(whole.len(), 62);
+    assert_eq!(whole.len(), 42);
 
     let mut child = command(path, &["one.toml", "--out", "killed"])
         .stderr(Stdio::piped())
@@ -107,10 +107,12 @@ output_bias = true
 seed = 1
 [text]
 train = [\"people\"]
+[training]
+optimizer = { adam = { rate = 0.02 } }
 [rounds]
 rounds = 4
 [cohort]
-clients = 4
+clients = 5
 ";
 
 /// Six people, each with a file.

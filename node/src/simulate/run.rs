@@ -178,8 +178,8 @@ impl Simulation {
     ) -> Result<Finished, SimulateError> {
         if self.fresh {
             let line = self.initial()?;
-            self.finish_round(&line, observer)?;
             self.fresh = false;
+            self.finish_round(&line, observer)?;
         }
         loop {
             let stopping = self.experiment.rounds.stopping;

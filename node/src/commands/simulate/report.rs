@@ -65,13 +65,10 @@ impl Report {
     }
 
     pub(super) fn print(&self) {
-        println!(
-            "{}: {} rounds, {}",
-            self.experiment, self.rounds, self.reason
-        );
+        println!("{}: {}", self.experiment, self.reason);
         if self.abandoned > 0 {
             println!(
-                "{} of them were abandoned: too many clients were lost",
+                "{} were abandoned: too many clients were lost",
                 self.abandoned
             );
         }

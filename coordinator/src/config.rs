@@ -13,10 +13,10 @@ use std::{
     time::Duration,
 };
 
-use secagg::{Assumptions, Bound, Choice, ChooserError, GraphKind, ThreatModel};
+use secagg::{Choice, ChooserError, GraphKind, ThreatModel};
 use secagg_learning::{
     Compression, Evolution, Parts, Plan, PlanError, RoundKind, Schedule, SelectionRule,
-    ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan, UpdatePlan,
+    ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan, UpdatePlan, cohort::assumptions,
 };
 use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
 
@@ -226,27 +226,6 @@ impl Cohort {
     }
 }
 
-/// What is assumed of a roster of `n` with these fractions: one corrupt node at least.
-pub(crate) fn assumptions(
-    threat_model: ThreatModel,
-    graph: GraphKind,
-    n: u32,
-    corrupt: f64,
-    dropped: f64,
-) -> Assumptions {
-    let mut corrupt_clients = Bound::Fraction(corrupt);
-    if (0.0..1.0).contains(&(corrupt * f64::from(n))) {
-        corrupt_clients = Bound::Clients(1);
-    }
-    Assumptions::new(
-        threat_model,
-        graph,
-        n,
-        corrupt_clients,
-        Bound::Fraction(dropped),
-    )
-}
-
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -317,7 +296,10 @@ pub enum ConfigError {
 
 const DEFAULT_TRAINING: TrainingPlan = TrainingPlan::DEFAULT;
 
-const DEFAULT_SERVER: ServerOptimizerConfig = ServerOptimizerConfig::FedAvg { rate: 1.0 };
+const DEFAULT_SERVER: ServerOptimizerConfig = ServerOptimizerConfig::DEFAULT;
+
+/// The update of a plan depends on model and cohort; its settings do not.
+const DEFAULT_UPDATE: UpdatePlan = UpdatePlan::default_for(1, 100);
 
 #[cfg(test)]
 mod tests;

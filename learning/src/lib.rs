@@ -18,6 +18,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`cohort`] | what is assumed of a round's roster |
 //! | [`plan`] | [`Plan`]: what a round computes; a plan that exists cannot overflow |
 //! | [`counters`] | [`Counters`]: the figures that travel beside the update |
 //! | [`codec`] | [`UpdateCodec`]: a client's update to a ring vector, a sum back to a mean |
@@ -29,6 +30,7 @@
 //! | [`stopping`] | when training ends, and which round was best |
 
 pub mod codec;
+pub mod cohort;
 pub mod compression;
 pub mod counters;
 pub mod evolution;

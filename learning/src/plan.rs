@@ -17,6 +17,7 @@ use crate::{
 
 pub(crate) mod check;
 mod compression;
+mod defaults;
 mod parts;
 mod ring;
 mod training;

@@ -10,6 +10,7 @@ mod join;
 mod model_source;
 mod quantise;
 mod run;
+mod simulate;
 mod suggest;
 mod train_pooled;
 
@@ -57,6 +58,8 @@ enum Command {
     Quantise(quantise::Arguments),
     /// Train on the text of many people at once, to compare federated training with.
     TrainPooled(train_pooled::Arguments),
+    /// Carry out an experiment with many virtual clients in this process, or draw its results.
+    Simulate(simulate::Arguments),
 }
 
 /// Runs what the command line says.
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Suggest(arguments) => suggest::run(&arguments),
         Command::Quantise(arguments) => quantise::run(&arguments),
         Command::TrainPooled(arguments) => train_pooled::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

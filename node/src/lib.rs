@@ -12,6 +12,7 @@
 //! | [`evaluation`] | loss and accuracy on held-out text, without any I/O |
 //! | [`generation`] | continues a phrase, suggests next words |
 //! | [`int8`] | inference with weights of 8 bits, without libtorch |
+//! | [`simulate`] | many virtual clients in one process |
 //! | [`participate`] | joins a federation, takes part in its rounds |
 //! | [`commands`] | what a user types |
 //!
@@ -28,6 +29,7 @@ pub mod memory;
 pub mod model;
 pub mod participate;
 pub mod progress;
+pub mod simulate;
 pub mod store;
 pub mod text;
 pub mod training;

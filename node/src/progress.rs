@@ -19,7 +19,12 @@ pub struct Progress {
 #[derive(Debug)]
 enum Shown {
     Bar(ProgressBar),
-    Lines { started: Instant, last: Instant },
+    Lines {
+        started: Instant,
+        last: Instant,
+        /// What was done before.
+        from: u64,
+    },
 }
 
 impl Progress {
@@ -40,12 +45,24 @@ impl Progress {
             Shown::Lines {
                 started: now,
                 last: now,
+                from: 0,
             }
         };
         Self {
             label: label.to_owned(),
             total,
             shown,
+        }
+    }
+
+    /// Says that `done` pieces were done before: they do not count in the time that is left.
+    pub fn start_at(&mut self, done: u64) {
+        match &mut self.shown {
+            Shown::Bar(bar) => {
+                bar.set_position(done);
+                bar.reset_eta();
+            }
+            Shown::Lines { from, .. } => *from = done,
         }
     }
 
@@ -56,10 +73,20 @@ impl Progress {
                 bar.set_position(done);
                 bar.set_message(note());
             }
-            Shown::Lines { last, .. } => {
+            Shown::Lines {
+                started,
+                last,
+                from,
+            } => {
                 if last.elapsed() >= LINE_EVERY && done < self.total {
                     *last = Instant::now();
-                    eprintln!("{}: {done} of {} {}", self.label, self.total, note());
+                    let left = left(
+                        started.elapsed(),
+                        done.saturating_sub(*from),
+                        self.total - done,
+                    );
+                    let (label, total, note) = (&self.label, self.total, note());
+                    eprintln!("{label}: {done} of {total} {note}{left}");
                 }
             }
         }
@@ -80,5 +107,34 @@ impl Progress {
                 );
             }
         }
+    }
+}
+
+/// About how long the rest takes, if it goes on like this.
+fn left(elapsed: Duration, done: u64, rest: u64) -> String {
+    if done == 0 {
+        return String::new();
+    }
+    let seconds = elapsed.as_secs_f64() * rest as f64 / done as f64;
+    if seconds < 90.0 {
+        format!(", about {seconds:.0} s left")
+    } else if seconds < 5_400.0 {
+        format!(", about {:.0} min left", seconds / 60.0)
+    } else {
+        format!(", about {:.1} h left", seconds / 3_600.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_follows_from_the_time_taken() {
+        let ten = Duration::from_secs(10);
+        assert_eq!(left(ten, 0, 5), "");
+        assert_eq!(left(ten, 5, 10), ", about 20 s left");
+        assert_eq!(left(ten, 5, 60), ", about 2 min left");
+        assert_eq!(left(ten, 1, 3_600), ", about 10.0 h left");
     }
 }

@@ -160,7 +160,8 @@ fn describe_users(known: &[String]) -> String {
     }
 }
 
-fn files_below(path: &Path) -> Result<Vec<PathBuf>, TextError> {
+/// The file, or all files of the folder, as [`read`] goes through them.
+pub(crate) fn files_below(path: &Path) -> Result<Vec<PathBuf>, TextError> {
     let io = |source| TextError::Io {
         path: path.to_owned(),
         source,

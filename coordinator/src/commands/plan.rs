@@ -9,10 +9,10 @@ use clap::ValueEnum;
 use secagg::{
     Choice, Context, GraphKind, Layout, Parameters, Segment, Session, ThreatModel, Traffic,
 };
+use secagg_learning::cohort::assumptions;
 use serde_json::{Value, json};
 
 use self::trial::{Costs, Seconds};
-use crate::config::assumptions;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

@@ -12,8 +12,8 @@ use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
 use serde::Deserialize;
 
 use super::{
-    Cohort, Config, ConfigError, DEFAULT_SERVER, DEFAULT_TRAINING, Deadlines, Network, Rounds,
-    UpdateSettings, Uploads,
+    Cohort, Config, ConfigError, DEFAULT_SERVER, DEFAULT_TRAINING, DEFAULT_UPDATE, Deadlines,
+    Network, Rounds, UpdateSettings, Uploads,
     check::{deadline, fraction, number, seconds, seconds_or_none, whole},
 };
 use crate::retention::Retention;
@@ -146,10 +146,10 @@ table! { RawUploads { max_buffered_uploads: i64 = 4, stall_seconds: f64 = 15.0, 
 
 table! {
     RawUpdate {
-        clip_norm: f32 = 10.0,
-        range: f32 = 0.5,
-        value_bits: i64 = 16,
-        weight_cap: i64 = 1000,
+        clip_norm: f32 = DEFAULT_UPDATE.clip_norm,
+        range: f32 = DEFAULT_UPDATE.range,
+        value_bits: i64 = i64::from(DEFAULT_UPDATE.value_bits),
+        weight_cap: i64 = i64::from(DEFAULT_UPDATE.weight_cap),
         rotation_range: f32 = 0.0,
         fraction: f32 = 1.0,
         feedback: bool = false,

@@ -1,0 +1,335 @@
+use super::super::results::Results;
+use super::*;
+use crate::training::TrainingError;
+
+const TEXT: &str = "
+seed = 5
+[model]
+vocabulary_from = [\"people.jsonl\"]
+[model.description]
+kind = \"cifg-lstm\"
+vocabulary = 40
+embedding = 4
+units = 6
+projection = 4
+output_bias = true
+seed = 1
+[text]
+train = [\"people.jsonl\"]
+[training]
+batch = 4
+max_words = 8
+[server.fedadam]
+rate = 0.05
+beta1 = 0.9
+beta2 = 0.99
+tau = 0.001
+[rounds]
+rounds = 8
+evaluate_every = 3
+save_every = 4
+[cohort]
+clients = 5
+dropout = 0.2
+";
+
+/// Eight people with ten messages each.
+fn data() -> tempfile::TempDir {
+    tch::set_num_threads(1);
+    let folder = tempfile::tempdir().unwrap();
+    let mut lines = String::new();
+    for person in 0..8 {
+        for place in ["home", "town", "school", "work", "sea"] {
+            lines += &format!("{{\"user\":\"p{person}\",\"text\":\"see you at {place}\"}}\n");
+            lines += &format!("{{\"user\":\"p{person}\",\"text\":\"{place} number {person}\"}}\n");
+        }
+    }
+    fs::write(folder.path().join("people.jsonl"), lines).unwrap();
+    folder
+}
+
+fn open(text: &str, folder: &Path, out: &str) -> Result<Simulation, SimulateError> {
+    let experiment = Experiment::parse(text)?;
+    let places = Places {
+        experiment: folder,
+        data: folder,
+    };
+    Simulation::open(experiment, "test", places, &folder.join(out), false)
+}
+
+fn run(text: &str, folder: &Path, out: &str) -> Finished {
+    let mut simulation = open(text, folder, out).unwrap();
+    simulation.run(&mut |_| ControlFlow::Continue(())).unwrap()
+}
+
+/// The results without what the clock says.
+fn timeless(folder: &Path, out: &str) -> Results {
+    let mut results = Results::read(&folder.join(out).join(RESULTS_FILE)).unwrap();
+    for line in &mut results.rounds {
+        line.seconds = Seconds::default();
+    }
+    results
+}
+
+fn bytes(folder: &Path, out: &str, file: &str) -> Vec<u8> {
+    fs::read(folder.join(out).join(file)).unwrap()
+}
+
+#[test]
+fn with_secure_aggregation_and_without_the_weights_are_the_same_to_the_bit() {
+    let folder = data();
+    let folder = folder.path();
+    let clear = TEXT.to_owned() + "secure_aggregation = false\n";
+    run(&clear, folder, "clear");
+    let expected = timeless(folder, "clear").rounds;
+    assert!(
+        expected.iter().any(|line| line.survivors == 4),
+        "nobody was lost"
+    );
+    assert!(expected.iter().any(|line| line.validation.is_some()));
+    for model in ["malicious", "honest-but-curious"] {
+        let text = format!("{TEXT}threat_model = \"{model}\"\n");
+        run(&text, folder, model);
+        for file in [BEST_FILE, LAST_FILE] {
+            assert!(
+                bytes(folder, model, file) == bytes(folder, "clear", file),
+                "{model}"
+            );
+        }
+        let mut found = timeless(folder, model).rounds;
+        assert!(found[1..].iter().all(|line| line.bytes_up > 0));
+        for (line, expected) in found.iter_mut().zip(&expected) {
+            // One threat model signs, the other does not.
+            (line.bytes_up, line.bytes_down) = (expected.bytes_up, expected.bytes_down);
+        }
+        assert_eq!(found, expected, "{model}");
+    }
+    let trained = bytes(folder, "clear", LAST_FILE);
+    let simulation = open(&clear, folder, "other").unwrap();
+    let initial = simulation
+        .clients
+        .file(&simulation.state.weights)
+        .unwrap()
+        .unwrap();
+    assert_ne!(trained, initial, "nothing was trained");
+}
+
+#[test]
+fn an_interrupted_run_goes_on_to_the_same_results() {
+    let folder = data();
+    let folder = folder.path();
+    let whole = run(TEXT, folder, "whole");
+    assert_eq!(whole.reason, StopReason::RoundsDone { rounds: 8 });
+    // Round 0, in the middle of a round, after a round that was not saved, after one that was.
+    for (clients, rounds) in [(99, 1), (8, 99), (99, 4), (99, 5), (99, 6), (99, 7)] {
+        let out = format!("interrupted {clients} {rounds}");
+        let mut simulation = open(TEXT, folder, &out).unwrap();
+        let (mut clients, mut rounds) = (clients, rounds);
+        let stopped = simulation.run(&mut |event| {
+            let left = match event {
+                Event::Client { .. } => &mut clients,
+                Event::Round(_) => &mut rounds,
+            };
+            *left -= 1;
+            match *left {
+                0 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        });
+        assert!(
+            matches!(stopped, Err(SimulateError::Stopped)),
+            "{stopped:?}"
+        );
+        drop(simulation);
+        // As if it was killed while it wrote a line.
+        let path = folder.join(&out).join(RESULTS_FILE);
+        let torn = fs::read_to_string(&path).unwrap() + "{\"kind\":";
+        fs::write(&path, torn).unwrap();
+        assert_eq!(run(TEXT, folder, &out), whole, "{out}");
+        assert_eq!(timeless(folder, &out), timeless(folder, "whole"), "{out}");
+        for file in [BEST_FILE, LAST_FILE, STATE_FILE] {
+            assert!(
+                bytes(folder, &out, file) == bytes(folder, "whole", file),
+                "{out} {file}"
+            );
+        }
+    }
+    // What is done is done.
+    assert_eq!(run(TEXT, folder, "whole"), whole);
+}
+
+#[test]
+fn a_changed_experiment_does_not_go_on_in_the_folder_of_the_old() {
+    let folder = data();
+    let folder = folder.path();
+    run(TEXT, folder, "out");
+    for (old, new) in [("seed = 5", "seed = 6"), ("rate = 0.05", "rate = 0.06")] {
+        let changed = TEXT.replace(old, new);
+        match open(&changed, folder, "out") {
+            Err(error @ SimulateError::OtherExperiment { .. }) => {
+                assert!(error.to_string().contains("--restart"), "{error}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // A longer run is the same experiment.
+    let longer = TEXT.replace("rounds = 8", "rounds = 9");
+    assert_eq!(open(&longer, folder, "out").unwrap().completed(), 8);
+    assert_eq!(run(&longer, folder, "out").rounds, 9);
+    // Other data are another.
+    let people = folder.join("people.jsonl");
+    let more = fs::read_to_string(&people).unwrap() + "{\"user\":\"p1\",\"text\":\"bye\"}\n";
+    fs::write(&people, more).unwrap();
+    assert!(matches!(
+        open(&longer, folder, "out"),
+        Err(SimulateError::OtherExperiment { .. })
+    ));
+    let places = Places {
+        experiment: folder,
+        data: folder,
+    };
+    let experiment = Experiment::parse(&longer).unwrap();
+    let anew = Simulation::open(experiment, "test", places, &folder.join("out"), true).unwrap();
+    assert_eq!(anew.completed(), 0);
+}
+
+const SYNTHETIC: &str = "
+[synthetic]
+clients = 30
+parameters = 50
+[rounds]
+rounds = 12
+[cohort]
+clients = 10
+dropout = 0.3
+dropout_fraction = 0.3
+";
+
+#[test]
+fn rounds_that_lose_too_many_are_abandoned() {
+    let folder = data();
+    let mut results = Vec::new();
+    for secure in [true, false] {
+        let text = format!("{SYNTHETIC}secure_aggregation = {secure}\n");
+        let out = format!("{secure}");
+        run(&text, folder.path(), &out);
+        results.push(timeless(folder.path(), &out).rounds);
+    }
+    assert_eq!(results[0], results[1]);
+    let rounds = &results[0][1..];
+    assert!(rounds.iter().any(|line| line.abandoned) && rounds.iter().any(|line| !line.abandoned));
+    for line in rounds {
+        assert_eq!(line.abandoned, line.survivors < 7);
+        assert_eq!(
+            line.weight,
+            if line.abandoned {
+                0
+            } else {
+                100 * u64::from(line.survivors)
+            }
+        );
+        assert_eq!(line.validation, None);
+    }
+}
+
+#[test]
+fn a_sparse_graph_serves_many_clients() {
+    let folder = data();
+    let text = "
+        [synthetic]
+        clients = 150
+        parameters = 20
+        [rounds]
+        rounds = 1
+        [cohort]
+        clients = 120
+        dropout = 0.06
+        graph = \"sparse\"
+        threat_model = \"honest-but-curious\"
+        corrupt_fraction = 0.02
+        dropout_fraction = 0.1
+    ";
+    let header = open(text, folder.path(), "secure")
+        .unwrap()
+        .header()
+        .clone();
+    assert!(header.degree < 60, "{header:?}");
+    run(text, folder.path(), "secure");
+    run(
+        &(text.to_owned() + "secure_aggregation = false"),
+        folder.path(),
+        "clear",
+    );
+    let secure = timeless(folder.path(), "secure").rounds;
+    assert_eq!(secure, timeless(folder.path(), "clear").rounds);
+    assert!(secure[1].survivors < 120);
+    let load = |out: &str| {
+        let bytes = bytes(folder.path(), out, STATE_FILE);
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        file.tensor("weights").unwrap().data().to_vec()
+    };
+    assert!(load("secure") == load("clear"));
+}
+
+#[test]
+fn training_ends_when_validation_stops_improving() {
+    let folder = data();
+    // With so large a step every round makes the loss worse.
+    let text = TEXT
+        .replace("rate = 0.05", "rate = 5.0")
+        .replace("evaluate_every = 3", "evaluate_every = 1\npatience = 2");
+    let finished = run(&text, folder.path(), "out");
+    assert!(
+        matches!(finished.reason, StopReason::NoImprovement { .. }),
+        "{finished:?}"
+    );
+    assert!(finished.rounds < 8);
+    // It stays ended.
+    assert_eq!(run(&text, folder.path(), "out"), finished);
+}
+
+#[test]
+fn wrong_data_and_settings_are_named() {
+    let folder = data();
+    let error = |text: &str| open(text, folder.path(), "out").unwrap_err().to_string();
+    let message = error(&TEXT.replace("clients = 5", "clients = 9"));
+    assert!(
+        message.contains("cohort.clients is 9") && message.contains("only 8"),
+        "{message}"
+    );
+    let message = error(&TEXT.replace("vocabulary = 40\n", ""));
+    assert!(
+        message.contains("model.description.vocabulary"),
+        "{message}"
+    );
+    let message = error(&TEXT.replace("units = 6", "units = 0"));
+    assert!(message.contains("units is 0"), "{message}");
+    fs::write(
+        folder.path().join("few.jsonl"),
+        "{\"user\":\"a\",\"text\":\"hi\"}\n",
+    )
+    .unwrap();
+    let message = error(&TEXT.replace("train = [\"people.jsonl\"]", "train = [\"few.jsonl\"]"));
+    assert!(message.contains("text.validation"), "{message}");
+}
+
+#[test]
+fn a_client_that_cannot_train_is_named() {
+    let folder = data();
+    let text = TEXT.replace("dropout = 0.2", "dropout = 0.0");
+    let mut simulation = open(&text, folder.path(), "out").unwrap();
+    let stopped = simulation.run(&mut |_| ControlFlow::Break(()));
+    assert!(matches!(stopped, Err(SimulateError::Stopped)));
+    simulation.state.weights[7] = f32::NAN;
+    let failed = simulation.run(&mut |_| ControlFlow::Continue(()));
+    match failed {
+        Err(SimulateError::Training {
+            round: 1,
+            client,
+            error: TrainingError::Weights(_),
+        }) => {
+            assert!(client < 8);
+        }
+        other => panic!("{other:?}"),
+    }
+}

@@ -2,11 +2,11 @@ use std::ops::ControlFlow;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use secagg_learning::{LocalOptimizer, TrainingPlan};
+use secagg_learning::{Budget, LocalOptimizer, TrainingPlan};
 
 use super::*;
 use crate::model::{Model, Sizes, Weights};
-use crate::training::train;
+use crate::training::{TrainingTask, train};
 use crate::vocabulary::{TokenizedText, Vocabulary};
 
 fn description(output_bias: bool) -> ModelDescription {
@@ -67,21 +67,16 @@ fn a_trained_model_scores_almost_the_same_and_answers_the_same() {
     let mut model = Model::new(&description, &initial).unwrap();
     let text = TokenizedText::new(&vocabulary, messages, 29);
     let plan = TrainingPlan {
-        epochs: 60,
+        budget: Budget::Epochs(60),
         batch: 4,
         optimizer: LocalOptimizer::Adam { rate: 0.02 },
         gradient_clip: 5.0,
         max_words: 29,
+        ..TrainingPlan::DEFAULT
     };
-    train(
-        &mut model,
-        initial.values(),
-        &text,
-        &plan,
-        [1; 32],
-        &mut |_| ControlFlow::Continue(()),
-    )
-    .unwrap();
+    let task = TrainingTask::new(&plan, 1, [1; 32]);
+    let mut go_on = |_| ControlFlow::Continue(());
+    train(&mut model, initial.values(), &text, &task, &mut go_on).unwrap();
     let int8 = int8(&description, &model.to_weights().unwrap());
     let top = |scores: Vec<f32>| {
         let best = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b]));

@@ -1,7 +1,6 @@
-use secagg_learning::LocalOptimizer;
-
 use secagg_learning::{
-    Budget, Compression, Evolution, Rotated, Schedule, ServerOptimizerConfig, TrainingPlan,
+    Budget, Compression, Evolution, LocalOptimizer, Rotated, Schedule, ServerOptimizerConfig,
+    TrainingPlan, UpdatePlan,
 };
 
 use super::*;

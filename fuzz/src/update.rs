@@ -190,8 +190,11 @@ fn norm(elements: impl Iterator<Item = f64>) -> f64 {
     elements.map(|element| element.powi(2)).sum::<f64>().sqrt()
 }
 
-/// The elements that the plan trains.
+/// The elements that the plan trains; none where clients only evaluate.
 fn trained(plan: &Plan, flat: &[f32]) -> Vec<f32> {
+    if plan.kind() == RoundKind::EvaluateOnly {
+        return Vec::new();
+    }
     let parts = plan.update().parts.stretches(flat.len());
     parts.flat_map(|part| flat[part].to_vec()).collect()
 }

@@ -309,7 +309,7 @@ mod tests {
             seed: u8,
         ) {
             let vector: Vec<f32> = vector.iter().map(|element| element * size).collect();
-            let plan = update(vector.len() as u32, true, 1.0);
+            let plan = update(u32::try_from(vector.len()).unwrap(), true, 1.0);
             let transform = Transform::from_seed(&plan, [seed; 32]);
             let mut rotated = vector.clone();
             transform.rotate(&mut rotated);
@@ -409,7 +409,7 @@ mod tests {
                 singles[position as usize] += 1;
             }
             let pairs = chosen.windows(2).filter(|pair| pair[0] + 1 == pair[1]);
-            neighbours += pairs.count() as u32;
+            neighbours += u32::try_from(pairs.count()).unwrap();
         }
         // Five standard deviations of a binomial distribution.
         let deviation = (f64::from(sessions) * 0.25 * 0.75).sqrt();

@@ -1,5 +1,6 @@
 //! Rotated and sparse updates: what comes out is within the bound of what went in, without bias, and
 //! error feedback loses nothing.
+#![expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
 
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;

@@ -207,7 +207,7 @@ fn only_the_chosen_parts_change() {
             let (old, new) = (whole.state()[index].1, other.state()[index].1);
             assert_eq!(state, [old[0], new[1], old[2], new[3]], "{name}");
         }
-        let beyond = Parts::new([3..5]).unwrap();
+        let beyond = Parts::new(Some(3..5)).unwrap();
         assert_eq!(
             optimizer.step_with(1.0, &beyond, &mut weights, &[1.0; 4]),
             Err(OptimizerError::Parts { end: 5, len: 4 })

@@ -1,4 +1,5 @@
 //! Rounds with smaller messages: rotated, few bits, a share of the coordinates.
+#![expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
 
 use anyhow::{Context as _, Result, ensure};
 use secagg::MaskedInput;

@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(stretches, [0..4, 7..10]);
         assert_eq!((parts.len(12), parts.end()), (7, 10));
         assert_eq!(Parts::new([]).unwrap(), Parts::ALL);
-        assert_eq!(Parts::ALL.stretches(12).collect::<Vec<_>>(), [0..12]);
+        assert!(Parts::ALL.stretches(12).eq(Some(0..12)));
         assert_eq!((Parts::ALL.len(12), Parts::ALL.end()), (12, 0));
     }
 

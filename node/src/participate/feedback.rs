@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(started(&mut feedback, a(), 2), None);
         feedback.uploaded(SECOND, a(), [2; 32], residual(2.0));
         feedback.ended(SECOND, true);
-        let part = of(0xa, Parts::new([0..1]).unwrap());
+        let part = of(0xa, Parts::new(Some(0..1)).unwrap());
         assert_eq!(started(&mut feedback, part, 2), None);
         feedback.uploaded(SECOND, a(), [2; 32], residual(2.0));
         feedback.ended(SECOND, true);

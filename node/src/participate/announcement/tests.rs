@@ -460,7 +460,7 @@ fn only_whole_tensors_are_trained() {
     let announced = |part: std::ops::Range<u32>| {
         let whole = plan(RoundKind::Train, model().files.description.parameters());
         let update = UpdatePlan {
-            parts: Parts::new([part]).unwrap(),
+            parts: Parts::new(Some(part)).unwrap(),
             ..*whole.update()
         };
         let plan = Plan::new(RoundKind::Train, update, *whole.training(), *whole.server()).unwrap();

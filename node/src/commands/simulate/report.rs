@@ -52,7 +52,7 @@ impl Report {
             abandoned: trained.iter().filter(|line| line.abandoned).count(),
             reason,
             best: all().min_by(|one, other| loss(one).total_cmp(&loss(other))),
-            last: all().last(),
+            last: all().next_back(),
             bytes_up: last.map_or(0, |line| line.bytes_up),
             bytes_down: last.map_or(0, |line| line.bytes_down),
             seconds_a_round: seconds,

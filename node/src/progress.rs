@@ -112,7 +112,8 @@ impl Progress {
 
 /// About how long the rest takes, if it goes on like this.
 fn left(elapsed: Duration, done: u64, rest: u64) -> String {
-    if done == 0 {
+    // The first pieces say little.
+    if done == 0 || done < rest / 50 {
         return String::new();
     }
     let seconds = elapsed.as_secs_f64() * rest as f64 / done as f64;
@@ -133,8 +134,9 @@ mod tests {
     fn the_time_left_follows_from_the_time_taken() {
         let ten = Duration::from_secs(10);
         assert_eq!(left(ten, 0, 5), "");
+        assert_eq!(left(ten, 1, 100), "");
         assert_eq!(left(ten, 5, 10), ", about 20 s left");
         assert_eq!(left(ten, 5, 60), ", about 2 min left");
-        assert_eq!(left(ten, 1, 3_600), ", about 10.0 h left");
+        assert_eq!(left(ten * 360, 100, 1_000), ", about 10.0 h left");
     }
 }

@@ -19,6 +19,7 @@
 //! All randomness, keys included, comes from the experiment's seed. A simulation protects nobody's
 //! text: it has all of it in one process.
 
+mod clock;
 pub mod experiment;
 mod identity;
 mod people;

@@ -89,7 +89,8 @@ pub struct ValidationLine {
     pub tokens: u64,
 }
 
-/// Seconds on the clock, of all clients together and of the server.
+/// CPU seconds, of all clients together and of the server, and the seconds on the clock. On a machine
+/// that does nothing else, and with one thread, they are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seconds {
     /// Training, or drawing updates.
@@ -105,7 +106,9 @@ pub struct Seconds {
     /// Evaluation of the new weights.
     pub evaluation: f64,
     /// The whole round, but for saving.
-    pub total: f64,
+    pub cpu: f64,
+    /// The same, on the clock.
+    pub clock: f64,
 }
 
 impl From<Evaluation> for ValidationLine {

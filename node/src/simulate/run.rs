@@ -12,6 +12,7 @@ use secagg_learning::{Counter, Counters, Plan, RoundFigure, StopReason, UpdateCo
 use secagg_wire::process::{Access, write_atomic};
 
 use super::SimulateError;
+use super::clock::CpuTime;
 use super::experiment::Experiment;
 use super::identity::digest;
 use super::people::Places;
@@ -199,10 +200,11 @@ impl Simulation {
 
     /// Round 0: the initial weights.
     fn initial(&mut self) -> Result<RoundLine, SimulateError> {
-        let started = Instant::now();
+        let (started, worked) = (Instant::now(), CpuTime::now());
         let mut seconds = Seconds::default();
         let validation = self.evaluate(&mut seconds)?;
-        seconds.total = started.elapsed().as_secs_f64();
+        seconds.cpu = worked.seconds();
+        seconds.clock = started.elapsed().as_secs_f64();
         Ok(RoundLine {
             round: 0,
             cohort: 0,
@@ -222,7 +224,7 @@ impl Simulation {
         &mut self,
         observer: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<RoundLine, SimulateError> {
-        let started = Instant::now();
+        let (started, worked) = (Instant::now(), CpuTime::now());
         let round = self.state.round + 1;
         let (experiment, cohort) = (self.experiment.seed, self.experiment.cohort);
         let sampling = &mut rng(experiment, Purpose::Sampling, round, 0);
@@ -254,7 +256,8 @@ impl Simulation {
         };
         let (degree, threshold) = (self.choice.degree(), self.choice.threshold());
         let traffic = Traffic::new(&session, cohort.clients, degree, threshold);
-        seconds.total = started.elapsed().as_secs_f64();
+        seconds.cpu = worked.seconds();
+        seconds.clock = started.elapsed().as_secs_f64();
         Ok(RoundLine {
             round,
             cohort: cohort.clients,
@@ -285,14 +288,14 @@ impl Simulation {
         let codec = UpdateCodec::new(plan);
         let mut done = 0;
         let mut input = |client: u32, seconds: &mut Seconds| {
-            let start = Instant::now();
+            let start = CpuTime::now();
             let update = clients.update(experiment, session, client, weights, plan)?;
-            let trained = Instant::now();
+            let trained = CpuTime::now();
             let Update { delta, counters } = update;
             let mut rounding = rng(experiment, Purpose::Rounding, round, client);
             let vector = codec.encode(session, &delta, &counters, &mut rounding)?;
-            seconds.training += (trained - start).as_secs_f64();
-            seconds.codec += trained.elapsed().as_secs_f64();
+            seconds.training += trained.since(start);
+            seconds.codec += trained.seconds();
             done += 1;
             match observer(Event::Client { round, done }) {
                 ControlFlow::Continue(()) => Ok(vector),
@@ -306,9 +309,9 @@ impl Simulation {
         let mut sum = Vector::zero(session.layout());
         for &client in sampled.iter().filter(|client| !lost.contains(client)) {
             let vector = input(client, seconds)?;
-            let start = Instant::now();
+            let start = CpuTime::now();
             sum.add(&vector)?;
-            seconds.codec += start.elapsed().as_secs_f64();
+            seconds.codec += start.seconds();
         }
         Ok((sum, Spent::default()))
     }
@@ -321,9 +324,9 @@ impl Simulation {
         contributors: u32,
         seconds: &mut Seconds,
     ) -> Result<Counters, SimulateError> {
-        let start = Instant::now();
+        let start = CpuTime::now();
         let decoded = UpdateCodec::new(&self.plan).decode(session, sum, contributors)?;
-        let opened = Instant::now();
+        let opened = CpuTime::now();
         let step = session.context().round;
         if let Some(delta) = decoded.mean_delta {
             let State {
@@ -332,18 +335,18 @@ impl Simulation {
             let factor = self.plan.server_schedule().factor(step);
             optimizer.step_with(factor, &self.plan.update().parts, weights, &delta)?;
         }
-        seconds.codec += (opened - start).as_secs_f64();
-        seconds.optimizer += opened.elapsed().as_secs_f64();
+        seconds.codec += opened.since(start);
+        seconds.optimizer += opened.seconds();
         Ok(decoded.counters)
     }
 
     /// Evaluates the weights and notes their figure.
     fn evaluate(&mut self, seconds: &mut Seconds) -> Result<Option<ValidationLine>, SimulateError> {
-        let start = Instant::now();
+        let start = CpuTime::now();
         let Some(evaluation) = self.clients.evaluate(&self.state.weights)? else {
             return Ok(None);
         };
-        seconds.evaluation += start.elapsed().as_secs_f64();
+        seconds.evaluation += start.seconds();
         let line = ValidationLine::from(evaluation);
         self.state.figures.push(RoundFigure {
             round: self.state.round,

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use rand_chacha::ChaCha20Rng;
 use secagg::client::{AwaitDelivery, AwaitRoster, AwaitSignatures, AwaitSurvivors, Unmasking};
@@ -18,9 +17,10 @@ use secagg::{
 };
 
 use super::SimulateError;
+use super::clock::CpuTime;
 use super::randomness::{Purpose, rng, seed};
 
-/// Seconds of the two sides.
+/// CPU seconds of the two sides.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Spent {
     pub(super) clients: f64,
@@ -274,9 +274,9 @@ impl Run<'_> {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, SimulateError>,
     ) -> Result<T, SimulateError> {
-        let started = Instant::now();
+        let started = CpuTime::now();
         let result = work(self);
-        self.spent.clients += started.elapsed().as_secs_f64();
+        self.spent.clients += started.seconds();
         result
     }
 
@@ -284,9 +284,9 @@ impl Run<'_> {
         &mut self,
         work: impl FnOnce(&Session) -> Result<T, SimulateError>,
     ) -> Result<T, SimulateError> {
-        let started = Instant::now();
+        let started = CpuTime::now();
         let result = work(self.session);
-        self.spent.server += started.elapsed().as_secs_f64();
+        self.spent.server += started.seconds();
         result
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Report {
     bytes_down: u64,
     /// The mean over the rounds, but for round 0.
     seconds_a_round: Seconds,
-    /// The protocol's share of the rounds' time without evaluation, 0 to 1.
+    /// The protocol's share of the rounds' CPU time without evaluation, 0 to 1.
     cryptography: f64,
 }
 
@@ -42,7 +42,7 @@ impl Report {
         let loss = |one: &Evaluated| one.figures.loss.unwrap_or(f64::INFINITY);
         let trained = results.rounds.get(1..).unwrap_or_default();
         let seconds = mean(trained);
-        let without_evaluation = seconds.total - seconds.evaluation;
+        let without_evaluation = seconds.cpu - seconds.evaluation;
         let protocol = seconds.client_cryptography + seconds.server_cryptography;
         let last = results.rounds.last();
         Self {
@@ -52,7 +52,7 @@ impl Report {
             abandoned: trained.iter().filter(|line| line.abandoned).count(),
             reason,
             best: all().min_by(|one, other| loss(one).total_cmp(&loss(other))),
-            last: all().last(),
+            last: all().next_back(),
             bytes_up: last.map_or(0, |line| line.bytes_up),
             bytes_down: last.map_or(0, |line| line.bytes_down),
             seconds_a_round: seconds,
@@ -90,15 +90,16 @@ impl Report {
             server_cryptography,
             optimizer,
             evaluation,
-            total,
+            cpu,
+            clock,
         } = self.seconds_a_round;
         println!(
-            "  a round {total:.2} s: training {training:.2}, codec {codec:.2}, protocol at the \
+            "  a round {clock:.2} s; CPU {cpu:.2} s: training {training:.2}, codec {codec:.2}, protocol at the \
              clients {client_cryptography:.2} and at the server {server_cryptography:.2}, optimiser \
              {optimizer:.2}, evaluation {evaluation:.2}"
         );
         println!(
-            "  the protocol takes {:.1} % of it without evaluation",
+            "  the protocol takes {:.1} % of the CPU time without evaluation",
             100.0 * self.cryptography
         );
         println!(
@@ -122,6 +123,7 @@ fn mean(lines: &[RoundLine]) -> Seconds {
         server_cryptography: mean(|seconds| seconds.server_cryptography),
         optimizer: mean(|seconds| seconds.optimizer),
         evaluation: mean(|seconds| seconds.evaluation),
-        total: mean(|seconds| seconds.total),
+        cpu: mean(|seconds| seconds.cpu),
+        clock: mean(|seconds| seconds.clock),
     }
 }

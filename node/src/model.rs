@@ -3,6 +3,10 @@
 mod cifg_lstm;
 mod description;
 mod folder;
+mod gru;
+mod lstm;
+mod recurrent;
+mod tanh_rnn;
 mod weights;
 
 use secagg_learning::Parts;
@@ -88,11 +92,14 @@ impl Model {
     /// A [`WeightsError`] when the weights are another model's.
     pub fn new(description: &ModelDescription, weights: &Weights) -> Result<Self, WeightsError> {
         let variables = VarStore::new(Device::Cpu);
+        let (root, sizes) = (variables.root(), description.sizes());
         let network: Box<dyn Network> = match description.kind() {
-            ModelKind::CifgLstm => Box::new(cifg_lstm::CifgLstm::new(
-                &variables.root(),
-                description.sizes(),
-            )),
+            ModelKind::CifgLstm => Box::new(cifg_lstm::CifgLstm::new(&root, sizes)),
+            ModelKind::Lstm => Box::new(lstm::Lstm::new(&root, sizes)),
+            ModelKind::Gru => Box::new(gru::Gru::new(&root, sizes)),
+            ModelKind::TanhRnn => {
+                Box::new(tanh_rnn::TanhRnn::new(&root, sizes, description.layers()))
+            }
         };
         let by_name = variables.variables();
         let ordered = description

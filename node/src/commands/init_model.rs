@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 
-use crate::model::{DESCRIPTION_FILE, ModelDescription, ModelFiles, Sizes, Weights};
+use crate::model::{DESCRIPTION_FILE, ModelDescription, ModelFiles, ModelKind, Sizes, Weights};
 use crate::text::{self, Format};
 use crate::vocabulary::Vocabulary;
 
@@ -22,9 +22,15 @@ pub(super) struct Arguments {
     /// Elements of a word's vector, and of the recurrent projection.
     #[arg(long, default_value_t = 96)]
     embedding: u32,
-    /// Units of the cell.
+    /// Units of the cell, or of a layer.
     #[arg(long, default_value_t = 256)]
     units: u32,
+    /// What kind of network.
+    #[arg(long, value_enum, default_value_t = ModelKind::CifgLstm)]
+    kind: ModelKind,
+    /// Layers of a tanh RNN, 1 to 8 [default: 1].
+    #[arg(long)]
+    layers: Option<u32>,
     /// Whether each word has a bias at the output.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
     output_bias: bool,
@@ -57,7 +63,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         units: arguments.units,
         output_bias: arguments.output_bias,
     };
-    let description = ModelDescription::cifg_lstm(sizes, arguments.seed)?;
+    let (kind, layers) = (arguments.kind, arguments.layers);
+    let description = ModelDescription::recurrent(kind, sizes, layers, arguments.seed)?;
     let initial = Weights::initial(&description);
     let files = ModelFiles::new(description, vocabulary)?;
     files.write(&arguments.out, &initial)?;

@@ -6,7 +6,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use thiserror::Error;
 
-use super::ModelDescription;
+use super::{ModelDescription, ModelKind};
 use crate::vocabulary::{self, BEGIN, END, PAD, SPECIAL_WORDS, UNKNOWN};
 
 /// A tensor's name and shape.
@@ -116,8 +116,9 @@ impl Weights {
 
     /// The initial weights: the same for the same description, on every machine.
     ///
-    /// The cell's bias is zero, matrices uniform in ±c/√(columns). The cell's input and the embedding get
-    /// a larger c than is usual: the tied embedding would otherwise start with scores so alike that
+    /// Biases of cells are zero, but that of an LSTM's forget gate, which is 1 (Jozefowicz, Zaremba and
+    /// Sutskever, "An Empirical Exploration of Recurrent Network Architectures", ICML 2015); matrices
+    /// uniform in ±c/√(columns). The cell's input and the embedding get a larger c than is usual: the tied embedding would otherwise start with scores so alike that
     /// hundreds of steps pass before training takes hold. The output bias starts from Zipf's law for
     /// the word's place in the vocabulary, which is ordered by frequency: otherwise each round's
     /// first steps only push down the many words that a node never saw.
@@ -129,6 +130,7 @@ impl Weights {
             let scale = match shape.name.as_str() {
                 "embedding" => 3.0,
                 "cell_input" => 4.0,
+                "layer0_input" => 2.0,
                 "projection" => 2.0,
                 _ => 1.0,
             };
@@ -136,6 +138,11 @@ impl Weights {
                 [_, columns] => {
                     let bound = scale / (columns as f32).sqrt();
                     values.extend((0..shape.elements()).map(|_| uniform(&mut rng, bound)));
+                }
+                [rows] if shape.name == "cell_bias" && description.kind() == ModelKind::Lstm => {
+                    let quarter = rows / 4;
+                    let bias = |row: usize| f32::from(u8::from(row / quarter == FORGET_GATE));
+                    values.extend((0..rows).map(bias));
                 }
                 [words] if shape.name == "output_bias" => {
                     values.extend((0..words).map(initial_output_bias));
@@ -260,6 +267,9 @@ pub(super) fn check_values(shapes: &[TensorShape], values: &[f32]) -> Result<(),
     }
     Ok(())
 }
+
+/// The second of an LSTM's four gates.
+const FORGET_GATE: usize = 1;
 
 /// Zipf's law as Mandelbrot amended it: the frequency of the word at place r is in proportion to
 /// 1 / (r + 2.7). Unknown words and ends are frequent, padding and begins are never predicted.

@@ -58,10 +58,23 @@ impl World {
     /// # Errors
     /// When anything of it fails.
     pub fn new(nodes: usize, settings: &[(&str, &str)], options: &[&str]) -> Result<Self> {
+        Self::with_model(&[], nodes, settings, options)
+    }
+
+    /// The same with another model: `model` are options of `init-model`.
+    ///
+    /// # Errors
+    /// When anything of it fails.
+    pub fn with_model(
+        model: &[&str],
+        nodes: usize,
+        settings: &[(&str, &str)],
+        options: &[&str],
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let root: &Path = folder.path();
         let deadline = Deadline::after(PATIENCE);
-        let files = node::init_model(root, &messages(0))?;
+        let files = node::init_model(root, &messages(0), model)?;
         let count = nodes.to_string();
         let mut all = QUICK.to_vec();
         all.extend(REAL);

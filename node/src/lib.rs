@@ -17,7 +17,7 @@
 //! | [`commands`] | what a user types |
 //!
 //! Text never leaves this crate: what leaves a device is a masked update, and the masking is the
-//! `secagg` crate's. Only `model/cifg_lstm.rs` names the network's layers.
+//! `secagg` crate's. Only the files in `model/` name a network's layers.
 
 pub mod clock;
 pub mod commands;

@@ -242,11 +242,12 @@ fn id(folder: &Path) -> Result<String> {
     Ok(id.context("no client_id")?.to_owned())
 }
 
-/// Makes a tiny model for real nodes, with `init-model`, from these messages.
+/// Makes a tiny model for real nodes, with `init-model` and these options of it, which say its
+/// sizes, from these messages.
 ///
 /// # Errors
 /// When the command fails.
-pub fn init_model(root: &Path, messages: &[String]) -> Result<PathBuf> {
+pub fn init_model(root: &Path, messages: &[String], options: &[&str]) -> Result<PathBuf> {
     let public = root.join("public.txt");
     fs::write(&public, messages.join("\n"))?;
     let folder = root.join("model-files");
@@ -257,14 +258,8 @@ pub fn init_model(root: &Path, messages: &[String]) -> Result<PathBuf> {
             .arg(&public)
             .arg("--out")
             .arg(&folder)
-            .args([
-                "--vocabulary-size",
-                "60",
-                "--embedding",
-                "12",
-                "--units",
-                "16",
-            ]),
+            .args(["--vocabulary-size", "60"])
+            .args(options),
     )?;
     Ok(folder)
 }

@@ -29,6 +29,9 @@ pub struct World {
 /// Each of the many processes of a test loads libtorch: on a busy machine that adds up.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// The sizes of a tiny network with one recurrent cell, as options of `init-model`.
+const CELL: [&str; 4] = ["--embedding", "12", "--units", "16"];
+
 /// Nodes do not trust the coordinator, and joining, answering and training take as long as they
 /// take.
 const REAL: [(&str, &str); 5] = [
@@ -58,10 +61,23 @@ impl World {
     /// # Errors
     /// When anything of it fails.
     pub fn new(nodes: usize, settings: &[(&str, &str)], options: &[&str]) -> Result<Self> {
+        Self::with_model(&CELL, nodes, settings, options)
+    }
+
+    /// The same with another model: `model` are options of `init-model`.
+    ///
+    /// # Errors
+    /// When anything of it fails.
+    pub fn with_model(
+        model: &[&str],
+        nodes: usize,
+        settings: &[(&str, &str)],
+        options: &[&str],
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let root: &Path = folder.path();
         let deadline = Deadline::after(PATIENCE);
-        let files = node::init_model(root, &messages(0))?;
+        let files = node::init_model(root, &messages(0), model)?;
         let count = nodes.to_string();
         let mut all = QUICK.to_vec();
         all.extend(REAL);

@@ -19,18 +19,7 @@ fn loss(event: &Event) -> Result<f64> {
 /// started again: the nodes come back by themselves, and the loss on held-out text goes down.
 #[test]
 fn a_whole_training_lowers_the_loss() -> Result<()> {
-    let methods = [
-        ("rounds.rounds", "3"),
-        ("training.batch", "2"),
-        ("training.accumulate", "2"),
-        (
-            "training.schedule",
-            "{ cosine = { steps = 6, floor = 0.5 } }",
-        ),
-        ("training.weight_decay", "0.001"),
-        ("training.proximal", "0.01"),
-    ];
-    let settings = [&LEARNS[..], &methods].concat();
+    let settings = [&LEARNS[..], &[("rounds.rounds", "3")]].concat();
     let mut world = World::new(3, &settings, &["--pause-at", "2:masked-input"])?;
     world.start_all()?;
     let before = world.round_complete(1)?;
@@ -52,13 +41,6 @@ fn a_whole_training_lowers_the_loss() -> Result<()> {
         node.wait_end()?;
         let reconnecting = node.events().named("reconnecting")?;
         ensure!(!reconnecting.is_empty(), "{}", node.text());
-        let memory = node.events().named("memory")?;
-        ensure!(!memory.is_empty(), "{}", node.text());
-        ensure!(
-            memory
-                .iter()
-                .all(|event| event["estimated_bytes"].as_u64() > Some(0))
-        );
     }
     // Names and shapes are those of the initial weights, the values are not.
     let (initial, last) = (world.coordinator.weights(0)?, world.coordinator.weights(3)?);

@@ -32,18 +32,6 @@ pub(super) enum Weighted {
 }
 
 impl ModelSource {
-    /// Reads the model with its weights; says which weights they are.
-    pub(super) fn open(&self) -> anyhow::Result<(ModelFiles, Model, PathBuf)> {
-        match self.open_as(false)? {
-            (files, Weighted::F32(model, _), path) => Ok((files, *model, path)),
-            (_, Weighted::Int8(..), path) => bail!(
-                "{} holds int8 weights, which this command does not take: give the f32 weights with \
-                 --weights",
-                path.display()
-            ),
-        }
-    }
-
     /// Reads the model with its weights, as int8 where the file holds such or `int8` wants them to be
     /// rounded; says which file it is.
     pub(super) fn open_as(&self, int8: bool) -> anyhow::Result<(ModelFiles, Weighted, PathBuf)> {

@@ -1,6 +1,6 @@
 //! Suggestions while somebody types.
 
-use super::predictor::{Predictor, answers, best, normalised};
+use super::predictor::{Predictor, best, normalised};
 use super::{Suggestion, suggestions};
 use crate::vocabulary::{END, Token, Vocabulary};
 
@@ -16,8 +16,8 @@ pub struct Keyboard<'a, P: Predictor> {
     alphabetical: Vec<Token>,
     read: Vec<Token>,
     state: P::State,
-    /// The answers after `read`, once they were asked for.
-    answers: Option<Vec<(Token, f64)>>,
+    /// The log-probabilities after `read`, once they were asked for.
+    scores: Option<Vec<f32>>,
 }
 
 impl<'a, P: Predictor> Keyboard<'a, P> {
@@ -33,7 +33,7 @@ impl<'a, P: Predictor> Keyboard<'a, P> {
             alphabetical,
             read: Vec::new(),
             state: predictor.begin(),
-            answers: None,
+            scores: None,
         }
     }
 
@@ -49,13 +49,12 @@ impl<'a, P: Predictor> Keyboard<'a, P> {
         let begun = &lower[finished.len()..];
         self.read_to(&self.vocabulary.tokens(finished));
         let fitting = self.beginning_with(begun);
-        let answers = self.answers.get_or_insert_with(|| {
-            // By token: the first one is `<end>`.
-            answers(self.predictor, &self.state)
-        });
+        let scores = self
+            .scores
+            .get_or_insert_with(|| self.predictor.log_probabilities(&self.state));
         let score = |&token: &Token| {
-            let place = token.checked_sub(END)? as usize;
-            answers.get(place).copied()
+            let score = scores.get(token as usize)?;
+            Some((token, f64::from(*score)))
         };
         let fitting = self.alphabetical[fitting].iter().filter_map(score);
         let best = best(normalised(fitting.collect()), count);
@@ -75,7 +74,7 @@ impl<'a, P: Predictor> Keyboard<'a, P> {
             self.predictor.read(&mut self.state, token);
             self.read.push(token);
         }
-        self.answers = None;
+        self.scores = None;
     }
 
     /// Where the words stand in alphabetical order that begin like this.

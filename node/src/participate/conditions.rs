@@ -229,8 +229,8 @@ impl Conditions {
     /// Returns, with the reason, when the node may not take part any more; never where it always may.
     /// Can be called again after it was dropped.
     pub(super) async fn failed(&mut self) -> String {
-        let found = self.0.wait_for(|obstacles| !obstacles.0.is_empty()).await;
-        match found.map(|obstacles| obstacles.to_string()) {
+        let failed = self.0.wait_for(|obstacles| !obstacles.0.is_empty()).await;
+        match failed.map(|obstacles| obstacles.to_string()) {
             Ok(reason) => reason,
             // Nobody looks.
             Err(_) => std::future::pending().await,

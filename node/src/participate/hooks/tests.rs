@@ -38,6 +38,7 @@ fn dumping(folder: &Path) -> Hooks {
         pause_at: Vec::new(),
         dump_update: Some(folder.to_owned()),
         dump_round: Some(2),
+        machine_root: None,
     }
     .hooks()
 }

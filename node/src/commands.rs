@@ -19,9 +19,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// The most words of a message that commands read, as rounds do by default.
-pub const MAX_WORDS: usize = 29;
-
 /// The device side of private federated training.
 #[derive(Debug, Parser)]
 #[command(name = "secagg-node", version)]

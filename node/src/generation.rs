@@ -56,7 +56,7 @@ pub enum Decoding {
     Beam(Beam),
 }
 
-/// Continues a phrase by up to `max_words` words, to the end of the message at most, and gives the
+/// Continues a phrase by up to `max_words` words (or characters), to the end of the message at most, and gives the
 /// `top` best next words.
 #[must_use]
 pub fn complete<P: Predictor>(
@@ -78,10 +78,9 @@ pub fn complete<P: Predictor>(
             sampling.draw(answers, rng)
         }),
     };
-    let words = tokens.iter().filter_map(|&token| vocabulary.word(token));
     Completion {
         phrase: phrase.to_owned(),
-        continuation: join(words),
+        continuation: vocabulary.join(&tokens),
         suggestions: suggestions(vocabulary, suggested),
     }
 }
@@ -113,18 +112,6 @@ fn suggestions(vocabulary: &Vocabulary, best: Vec<(Token, f64)>) -> Vec<Suggesti
         probability: logarithm.exp(),
     };
     best.into_iter().map(suggestion).collect()
-}
-
-/// Joins words as one writes them: no space before a closing sign.
-fn join<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    let mut text = String::new();
-    for word in words {
-        if !text.is_empty() && !matches!(word, "." | "," | "!" | "?" | ":" | ";" | ")") {
-            text.push(' ');
-        }
-        text.push_str(word);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,16 +1,19 @@
-//! A fixed vocabulary of words, and messages as numbers.
+//! A fixed vocabulary, how text becomes its tokens, and how they become text again.
 
+mod characters;
 mod tokens;
+mod units;
 mod words;
 
 use std::collections::HashMap;
 
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 pub use tokens::TokenizedText;
-pub use words::for_each_word;
+pub use units::TextUnits;
 
-/// The number of a word in the vocabulary: its line in `vocabulary.txt`, counted from 0.
+/// The number of a word (or character) in the vocabulary: its line in `vocabulary.txt`, counted from 0.
 pub type Token = u32;
 
 /// Fills up what is shorter than its neighbours; never read, never predicted.
@@ -37,9 +40,10 @@ pub const MAX_LEN: usize = 1 << 18;
 /// The longest word, in bytes.
 pub const MAX_WORD_BYTES: usize = 64;
 
-/// Words and their numbers.
+/// Words, or characters, and their numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vocabulary {
+    units: TextUnits,
     words: Vec<String>,
     tokens: HashMap<String, Token>,
 }
@@ -91,14 +95,26 @@ pub enum VocabularyError {
 }
 
 impl Vocabulary {
-    /// The most frequent words of public text, at most `size` of them, the four special ones
-    /// included. Words that are equally frequent stand in alphabetical order, so that the same text
+    /// The most frequent words of public text; see [`Vocabulary::of`].
+    ///
+    /// # Errors
+    /// See [`Vocabulary::of`].
+    pub fn from_text<'a>(
+        messages: impl IntoIterator<Item = &'a str>,
+        size: usize,
+    ) -> Result<Self, VocabularyError> {
+        Self::of(TextUnits::Words, messages, size)
+    }
+
+    /// The most frequent words or characters of public text, at most `size` of them, the four special
+    /// ones included. Those that are equally frequent stand in alphabetical order, so that the same text
     /// always gives the same vocabulary.
     ///
     /// # Errors
     /// [`VocabularyError::TooSmall`] or [`VocabularyError::TooLarge`] by what `size` asks for, or
     /// when the text has no words.
-    pub fn from_text<'a>(
+    pub fn of<'a>(
+        units: TextUnits,
         messages: impl IntoIterator<Item = &'a str>,
         size: usize,
     ) -> Result<Self, VocabularyError> {
@@ -110,7 +126,7 @@ impl Vocabulary {
         }
         let mut counts: HashMap<String, u64> = HashMap::new();
         for message in messages {
-            for_each_word(message, |word| {
+            units.for_each(message, |word| {
                 if let Some(count) = counts.get_mut(word) {
                     *count += 1;
                 } else if word.len() <= MAX_WORD_BYTES {
@@ -125,6 +141,7 @@ impl Vocabulary {
         ranked.truncate(size - SPECIAL.len());
         let frequent = ranked.into_iter().map(|(word, _)| word);
         Self::from_words(
+            units,
             SPECIAL
                 .iter()
                 .map(ToString::to_string)
@@ -133,25 +150,39 @@ impl Vocabulary {
         )
     }
 
-    /// Reads `vocabulary.txt`: one word a line, the line's number is the word's.
+    /// Reads a `vocabulary.txt` of words; see [`Vocabulary::read`].
+    ///
+    /// # Errors
+    /// See [`Vocabulary::read`].
+    pub fn parse(text: &str) -> Result<Self, VocabularyError> {
+        Self::read(TextUnits::Words, text)
+    }
+
+    /// Reads `vocabulary.txt`: one word or character a line, the line's number is the token's.
     ///
     /// # Errors
     /// A [`VocabularyError`] that names the line and what is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, VocabularyError> {
+    pub fn read(units: TextUnits, text: &str) -> Result<Self, VocabularyError> {
         let text = text.strip_suffix('\n').unwrap_or(text);
         let found = text.split('\n').count();
         if found > MAX_LEN {
             return Err(VocabularyError::TooLarge { found });
         }
-        Self::from_words(text.split('\n').map(str::to_owned).collect())
+        Self::from_words(units, text.split('\n').map(str::to_owned).collect())
     }
 
-    /// What [`Vocabulary::parse`] reads.
+    /// What [`Vocabulary::read`] reads.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = self.words.join("\n");
         text.push('\n');
         text
+    }
+
+    /// What a token stands for.
+    #[must_use]
+    pub fn units(&self) -> TextUnits {
+        self.units
     }
 
     /// How many words there are, the four special ones included.
@@ -167,7 +198,7 @@ impl Vocabulary {
         self.words.get(token as usize).map(String::as_str)
     }
 
-    /// The number of a word in lower case: [`UNKNOWN`] if it is not in the vocabulary.
+    /// The number of a word as the vocabulary spells it: [`UNKNOWN`] if it is not in there.
     #[must_use]
     pub fn token(&self, word: &str) -> Token {
         self.tokens.get(word).copied().unwrap_or(UNKNOWN)
@@ -177,11 +208,38 @@ impl Vocabulary {
     #[must_use]
     pub fn tokens(&self, message: &str) -> Vec<Token> {
         let mut tokens = Vec::new();
-        for_each_word(message, |word| tokens.push(self.token(word)));
+        self.for_each_token(message, |token| tokens.push(token));
         tokens
     }
 
-    fn from_words(words: Vec<String>) -> Result<Self, VocabularyError> {
+    /// Calls `each` with the number of every word of a message.
+    fn for_each_token(&self, message: &str, mut each: impl FnMut(Token)) {
+        self.units.for_each(message, |word| each(self.token(word)));
+    }
+
+    /// What one writes for these tokens.
+    #[must_use]
+    pub fn join(&self, tokens: &[Token]) -> String {
+        self.units
+            .join(tokens.iter().filter_map(|&token| self.word(token)))
+    }
+
+    /// A text that is being typed: the tokens that will not change any more, and the word that was begun
+    /// and may go on. Characters and signs are complete as soon as they are typed.
+    #[must_use]
+    pub fn typed(&self, text: &str) -> (Vec<Token>, Zeroizing<String>) {
+        match self.units {
+            TextUnits::Characters => (self.tokens(text), Zeroizing::default()),
+            TextUnits::Words => {
+                let lower = Zeroizing::new(text.to_lowercase());
+                let finished = lower.trim_end_matches(words::goes_on);
+                let begun = Zeroizing::new(lower[finished.len()..].to_owned());
+                (self.tokens(finished), begun)
+            }
+        }
+    }
+
+    fn from_words(units: TextUnits, words: Vec<String>) -> Result<Self, VocabularyError> {
         if words.len() <= SPECIAL.len() {
             return Err(VocabularyError::TooSmall { found: words.len() });
         }
@@ -198,7 +256,9 @@ impl Vocabulary {
         for (token, word) in (0..).zip(&words) {
             let line = token as usize + 1;
             if token as usize >= SPECIAL.len() {
-                check_word(word).map_err(|problem| VocabularyError::NotAWord { line, problem })?;
+                units
+                    .check(word)
+                    .map_err(|problem| VocabularyError::NotAWord { line, problem })?;
             }
             if let Some(first) = tokens.insert(word.clone(), token) {
                 let first = first as usize + 1;
@@ -209,124 +269,13 @@ impl Vocabulary {
                 });
             }
         }
-        Ok(Self { words, tokens })
-    }
-}
-
-/// A coordinator chooses these lines and a terminal shows them: no escape codes, no line that no
-/// message can match.
-fn check_word(word: &str) -> Result<(), &'static str> {
-    if word.is_empty() {
-        return Err("the line is empty");
-    }
-    if word.len() > MAX_WORD_BYTES {
-        return Err("the word is longer than 64 bytes");
-    }
-    if word.chars().any(char::is_control) {
-        return Err("a control character in it");
-    }
-    let mut found = 0;
-    let mut same = false;
-    for_each_word(word, |piece| {
-        found += 1;
-        same = piece == word;
-    });
-    if found == 1 && same {
-        Ok(())
-    } else {
-        Err("not a single word in lower case")
+        Ok(Self {
+            units,
+            words,
+            tokens,
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SMALL: &str = "<pad>\n<unk>\n<begin>\n<end>\nhi\n!\n";
-
-    #[test]
-    fn frequent_words_come_first_and_ties_are_alphabetical() {
-        let text = ["b a b", "c! a C", "d"];
-        let vocabulary = Vocabulary::from_text(text, 8).unwrap();
-        let words: Vec<_> = (4..8)
-            .map(|token| vocabulary.word(token).unwrap())
-            .collect();
-        assert_eq!(words, ["a", "b", "c", "!"]);
-        assert_eq!(vocabulary.len(), 8);
-        assert_eq!(vocabulary.tokens("A d ?"), [4, UNKNOWN, UNKNOWN]);
-        assert_eq!(vocabulary.word(8), None);
-    }
-
-    #[test]
-    fn text_and_vocabulary_are_the_same_thing() {
-        let vocabulary = Vocabulary::parse(SMALL).unwrap();
-        assert_eq!(vocabulary.to_text(), SMALL);
-        assert_eq!(vocabulary.token("hi"), 4);
-        assert_eq!(Vocabulary::parse(SMALL.trim_end()).unwrap(), vocabulary);
-    }
-
-    #[test]
-    fn sizes_are_bounded() {
-        assert_eq!(
-            Vocabulary::from_text(["a"], 4),
-            Err(VocabularyError::TooSmall { found: 4 })
-        );
-        assert_eq!(
-            Vocabulary::from_text([" "], 9),
-            Err(VocabularyError::TooSmall { found: 4 })
-        );
-        assert_eq!(
-            Vocabulary::from_text(["a"], MAX_LEN + 1),
-            Err(VocabularyError::TooLarge { found: MAX_LEN + 1 })
-        );
-        assert_eq!(
-            Vocabulary::parse(""),
-            Err(VocabularyError::TooSmall { found: 1 })
-        );
-        assert_eq!(
-            Vocabulary::parse(&"\n".repeat(MAX_LEN + 1)),
-            Err(VocabularyError::TooLarge { found: MAX_LEN + 1 })
-        );
-    }
-
-    #[test]
-    fn wrong_lines_are_named() {
-        assert_eq!(
-            Vocabulary::parse("<pad>\n<unk>\n<end>\n<begin>\nhi"),
-            Err(VocabularyError::Special {
-                line: 3,
-                found: "<end>".to_owned(),
-                expected: "<begin>"
-            })
-        );
-        assert_eq!(
-            Vocabulary::parse(&format!("{SMALL}you\nhi\n")),
-            Err(VocabularyError::Duplicate {
-                line: 8,
-                first: 5,
-                word: "hi".to_owned()
-            })
-        );
-        for (line, problem) in [
-            ("", "the line is empty"),
-            ("a\u{1b}[31m", "a control character in it"),
-            ("two words", "not a single word in lower case"),
-            ("Upper", "not a single word in lower case"),
-            ("<end>", "not a single word in lower case"),
-        ] {
-            assert_eq!(
-                Vocabulary::parse(&format!("{SMALL}{line}\nyou\n")),
-                Err(VocabularyError::NotAWord { line: 7, problem }),
-                "{line:?}"
-            );
-        }
-        let long = "x".repeat(MAX_WORD_BYTES + 1);
-        assert_eq!(
-            Vocabulary::parse(&format!("{SMALL}{long}\n")),
-            Err(VocabularyError::NotAWord {
-                line: 7,
-                problem: "the word is longer than 64 bytes"
-            })
-        );
-    }
-}
+mod tests;

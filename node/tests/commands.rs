@@ -106,6 +106,85 @@ fn init_model_writes_a_model_once() {
 }
 
 #[test]
+fn each_kind_of_model_has_its_own_sizes() {
+    let folder = folder();
+    let path = folder.path();
+    let init = |kind: &'static str, sizes: &[&'static str]| {
+        let start = ["init-model", "--vocabulary-from", "text.txt", "--out"];
+        [start.as_slice(), &[kind, "--kind", kind], sizes].concat()
+    };
+    for (kind, sizes, line) in [
+        ("lstm", &["--units", "16"][..], "units = 16"),
+        ("gru", &["--embedding", "8"], "embedding = 8"),
+        ("tanh-rnn", &["--layers", "3"], "layers = 3"),
+        (
+            "transformer",
+            &["--embedding", "16", "--heads", "2", "--layers", "1"],
+            "feed_forward = 64",
+        ),
+    ] {
+        succeed(path, &init(kind, sizes));
+        let description = fs::read_to_string(path.join(kind).join("model.toml")).unwrap();
+        let lines: Vec<&str> = description.lines().collect();
+        assert!(lines.contains(&line), "{line}: {description}");
+        let report = json(
+            path,
+            &["eval", "--model", kind, "--text", "text.txt", "--json"],
+        );
+        assert!(report["loss"].as_f64().unwrap() > 1.0, "{kind}: {report}");
+    }
+    for (kind, sizes, hints) in [
+        (
+            "cifg-lstm",
+            &["--layers", "2"][..],
+            ["--layers 2", "--units"],
+        ),
+        ("transformer", &["--units", "16"], ["--units 16", "--heads"]),
+        ("gru", &["--heads", "2"], ["--heads 2", "--kind gru"]),
+        ("transformer", &["--heads", "5"], ["5 heads", "96 elements"]),
+        (
+            "tanh-rnn",
+            &["--layers", "99"],
+            ["layers is 99", "from 1 to 32"],
+        ),
+    ] {
+        let mut arguments = init(kind, sizes);
+        arguments[4] = "other";
+        let error = fail(path, &arguments);
+        assert!(hints.iter().all(|hint| error.contains(hint)), "{error}");
+        assert!(!path.join("other").exists());
+    }
+}
+
+#[test]
+fn a_model_of_characters_is_trained_and_writes_text() {
+    let folder = folder();
+    let path = folder.path();
+    let init = "init-model --vocabulary-from text.txt --out letters --text characters \
+                --kind tanh-rnn --embedding 16 --units 32";
+    let said = succeed(path, &init.split(' ').collect::<Vec<_>>());
+    assert!(said.contains("characters from"), "{said}");
+    let vocabulary = fs::read_to_string(path.join("letters/vocabulary.txt")).unwrap();
+    assert!(
+        vocabulary.starts_with("<pad>\n<unk>\n<begin>\n<end>\n<space>\n"),
+        "{vocabulary}"
+    );
+    let train = "train-pooled --model letters --train text.txt --epochs 10 --batch 4 --rate 0.01 \
+                 --patience 0 --weights-out best --json";
+    let report = json(path, &train.split_whitespace().collect::<Vec<_>>());
+    let top1 = report["best"]["validation"]["top1"].as_f64().unwrap();
+    assert!(top1 > 0.6, "{report}");
+    let source = ["--model", "letters", "--weights", "best", "--json"];
+    let phrase = [&["generate", "see you a"][..], &source].concat();
+    let completions = json(path, &phrase);
+    let continuation = completions[0]["continuation"].as_str().unwrap();
+    assert!(continuation.starts_with("t "), "{completions}");
+    let typed = [&["suggest", "see yo"][..], &source].concat();
+    let suggested = json(path, &typed);
+    assert_eq!(suggested[0]["suggestions"][0]["word"], "u", "{suggested}");
+}
+
+#[test]
 fn text_is_added_and_evaluated() {
     let folder = folder();
     let path = folder.path();

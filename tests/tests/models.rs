@@ -36,7 +36,7 @@ fn trains(model: &str, settings: &[(&str, &str)], share: f64) -> Result<()> {
 
 #[test]
 fn a_cifg_lstm_is_trained() -> Result<()> {
-    trains("--kind cifg-lstm --embedding 12 --units 16", &[], 0.8)
+    trains("--kind cifg-lstm --embedding 12 --units 16", &[], 0.7)
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn an_lstm_is_trained() -> Result<()> {
 
 #[test]
 fn a_gru_is_trained() -> Result<()> {
-    trains("--kind gru --embedding 12 --units 16", &[], 0.8)
+    trains("--kind gru --embedding 12 --units 16", &[], 0.65)
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_tanh_rnn_of_two_layers_is_trained() -> Result<()> {
     trains(
         "--kind tanh-rnn --embedding 12 --units 16 --layers 2",
         &[],
-        0.8,
+        0.5,
     )
 }
 
@@ -63,6 +63,16 @@ fn a_transformer_is_trained() -> Result<()> {
     trains(
         "--kind transformer --embedding 16 --layers 2 --heads 2 --feed-forward 32 --context 16",
         &[],
+        0.5,
+    )
+}
+
+/// Messages are longer than the context: each is read in several parts.
+#[test]
+fn a_transformer_of_characters_is_trained() -> Result<()> {
+    trains(
+        "--text characters --kind transformer --embedding 16 --layers 1 --heads 2 --context 12",
+        &[("training.max_words", "160")],
         0.8,
     )
 }

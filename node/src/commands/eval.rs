@@ -8,7 +8,7 @@ use secagg_wire::process::disable_core_dumps;
 use serde_json::{Value, json};
 
 use super::model_source::{ModelSource, Weighted};
-use super::{MAX_WORDS, print_json};
+use super::print_json;
 use crate::evaluation::{Evaluation, evaluate, evaluate_word_by_word};
 use crate::generation::{Keyboard, Predictor};
 use crate::store::Store;
@@ -40,16 +40,17 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     disable_core_dumps().context("core dumps cannot be switched off")?;
     let (files, weighted, weights) = arguments.source.open_as(false)?;
+    let most = files.vocabulary.units().usual_most();
     let text = if let Some(path) = &arguments.text {
         let messages = text::read(path, arguments.format, arguments.user.as_deref())?;
         let messages = messages.iter().map(|message| message.text.as_str());
-        TokenizedText::new(&files.vocabulary, messages, MAX_WORDS)
+        TokenizedText::new(&files.vocabulary, messages, most)
     } else {
         let directory = arguments.source.dir.as_deref();
         let directory = directory.context("no text: give --text, or the node's --dir")?;
         let stored = Store::open(directory)?.load()?;
         let messages = stored.held_out.iter().map(|message| message.as_str());
-        TokenizedText::new(&files.vocabulary, messages, MAX_WORDS)
+        TokenizedText::new(&files.vocabulary, messages, most)
     };
     ensure!(
         !text.is_empty(),

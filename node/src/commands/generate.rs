@@ -5,7 +5,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::model_source::{ModelSource, Weighted};
-use super::{MAX_WORDS, print_json};
+use super::print_json;
 use crate::generation::{Beam, Completion, Decoding, Predictor, Sampling, complete};
 use crate::vocabulary::Vocabulary;
 
@@ -22,9 +22,10 @@ pub(super) struct Arguments {
     /// How many suggestions to show.
     #[arg(long, default_value_t = 3)]
     suggestions: usize,
-    /// The most words to continue by.
-    #[arg(long, default_value_t = MAX_WORDS)]
-    words: usize,
+    /// The most words to continue by, or characters where the model is one of characters [default: 29
+    /// words or 160 characters].
+    #[arg(long, value_name = "N")]
+    words: Option<usize>,
     /// Draw words at random: below 1 more of the probable ones, above 1 more of the others. Without it,
     /// --top-p and --beams, always the most probable word is taken.
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
@@ -87,7 +88,8 @@ impl Arguments {
         vocabulary: &Vocabulary,
         mut decoding: Decoding,
     ) -> Vec<Completion> {
-        let (words, top) = (self.words, self.suggestions);
+        let usual = vocabulary.units().usual_most();
+        let (words, top) = (self.words.unwrap_or(usual), self.suggestions);
         let phrases = self.phrases.iter();
         phrases
             .map(|phrase| complete(predictor, vocabulary, phrase, &mut decoding, words, top))

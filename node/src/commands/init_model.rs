@@ -9,7 +9,7 @@ use crate::model::{
     TransformerSizes, Weights,
 };
 use crate::text::{self, Format};
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{TextUnits, Vocabulary};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -19,8 +19,11 @@ pub(super) struct Arguments {
     /// The folder to write.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// The most words of the vocabulary, the four special ones included.
-    #[arg(long, default_value_t = 5000)]
+    /// What the model predicts: the next word or the next character.
+    #[arg(long, value_enum, default_value_t)]
+    text: TextUnits,
+    /// The most words or characters of the vocabulary, the four special ones included.
+    #[arg(long, value_name = "N", default_value_t = 5000)]
     vocabulary_size: usize,
     /// What kind of network.
     #[arg(long, value_enum, default_value_t = ModelKind::CifgLstm)]
@@ -60,7 +63,7 @@ struct SizeArguments {
     /// Units of a transformer's feed-forward networks [default: 4 times the embedding].
     #[arg(long, value_name = "N")]
     feed_forward: Option<u32>,
-    /// Tokens that a transformer sees at once [default: 32].
+    /// Tokens that a transformer sees at once [default: 32 words or 192 characters].
     #[arg(long, value_name = "N")]
     context: Option<u32>,
 }
@@ -70,6 +73,7 @@ impl SizeArguments {
     fn architecture(
         &self,
         kind: ModelKind,
+        text: TextUnits,
         vocabulary: u32,
         output_bias: bool,
     ) -> anyhow::Result<Architecture> {
@@ -98,7 +102,10 @@ impl SizeArguments {
                 layers: self.layers.unwrap_or(2),
                 heads: self.heads.unwrap_or(4),
                 feed_forward: self.feed_forward.unwrap_or(embedding.saturating_mul(4)),
-                context: self.context.unwrap_or(32),
+                context: self.context.unwrap_or(match text {
+                    TextUnits::Words => 32,
+                    TextUnits::Characters => 192,
+                }),
                 output_bias,
             }),
         })
@@ -144,21 +151,21 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for path in &arguments.vocabulary_from {
         messages.append(&mut text::read(path, arguments.format, None)?);
     }
-    let words = messages.iter().map(|message| message.text.as_str());
-    let vocabulary = Vocabulary::from_text(words, arguments.vocabulary_size)?;
+    let public = messages.iter().map(|message| message.text.as_str());
+    let vocabulary = Vocabulary::of(arguments.text, public, arguments.vocabulary_size)?;
     let words = u32::try_from(vocabulary.len()).context("the vocabulary is too large")?;
-    let architecture =
-        arguments
-            .sizes
-            .architecture(arguments.kind, words, arguments.output_bias)?;
-    let description = ModelDescription::new(architecture, arguments.seed)?;
+    let (text, output_bias) = (arguments.text, arguments.output_bias);
+    let sizes = &arguments.sizes;
+    let architecture = sizes.architecture(arguments.kind, text, words, output_bias)?;
+    let description = ModelDescription::of(text, architecture, arguments.seed)?;
     let initial = Weights::initial(&description);
     let files = ModelFiles::new(description, vocabulary)?;
     files.write(&arguments.out, &initial)?;
     println!(
-        "{}: {} words from {} messages, {} parameters",
+        "{}: {} {} from {} messages, {} parameters",
         arguments.out.display(),
         words,
+        arguments.text.as_str(),
         messages.len(),
         files.description.parameters()
     );

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use self::method::Method;
 use self::report::{Baseline, EpochFigures, Figures, Report, Run};
 use super::model_source::read_model;
-use super::{MAX_WORDS, print_json};
+use super::print_json;
 use crate::clock::Clock;
 use crate::evaluation::evaluate;
 use crate::memory::{self, PeakMemory};
@@ -242,9 +242,10 @@ fn read_texts(
         let messages = text::read(path, arguments.format, None)?;
         validation.extend(messages.into_iter().map(|message| message.text));
     }
+    let most = files.vocabulary.units().usual_most();
     let tokenized = |messages: &[Zeroizing<String>]| {
         let messages = messages.iter().map(|message| message.as_str());
-        TokenizedText::new(&files.vocabulary, messages, MAX_WORDS)
+        TokenizedText::new(&files.vocabulary, messages, most)
     };
     Ok((tokenized(&training), tokenized(&validation)))
 }

@@ -42,13 +42,11 @@ impl<'a, P: Predictor> Keyboard<'a, P> {
     /// After a space or a sign it is the next word. A text that ends in a letter, digit or apostrophe
     /// ends in a word that was begun, and only words that begin like that are suggested, this one
     /// itself among them. Probabilities are among the words that can stand there. `<end>` is no
-    /// suggestion.
+    /// suggestion. Where the vocabulary has characters, the next one is suggested.
     pub fn suggest(&mut self, typed: &str, count: usize) -> Vec<Suggestion> {
-        let lower = zeroize::Zeroizing::new(typed.to_lowercase());
-        let finished = lower.trim_end_matches(in_a_word);
-        let begun = &lower[finished.len()..];
-        self.read_to(&self.vocabulary.tokens(finished));
-        let fitting = self.beginning_with(begun);
+        let (finished, begun) = self.vocabulary.typed(typed);
+        self.read_to(&finished);
+        let fitting = self.beginning_with(&begun);
         let scores = self
             .scores
             .get_or_insert_with(|| self.predictor.log_probabilities(&self.state));
@@ -87,11 +85,6 @@ impl<'a, P: Predictor> Keyboard<'a, P> {
             self.alphabetical[start..].partition_point(|token| word(token).starts_with(begun));
         start..start + count
     }
-}
-
-/// Whether a character goes on with a word; see [`for_each_word`](crate::vocabulary::for_each_word).
-fn in_a_word(character: char) -> bool {
-    matches!(character, 'a'..='z' | '0'..='9' | '\'')
 }
 
 #[cfg(test)]

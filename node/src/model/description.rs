@@ -6,6 +6,7 @@ use toml::{Table, Value};
 
 use super::TensorShape;
 use super::architecture::{Architecture, Bound, ModelKind, Sizes};
+use crate::vocabulary::TextUnits;
 
 /// The most parameters that a description may ask for: 128 MiB of weights. A node takes the
 /// description from its coordinator, which must not be able to make it run out of memory.
@@ -15,6 +16,7 @@ pub const MAX_PARAMETERS: u64 = 1 << 25;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelDescription {
     architecture: Architecture,
+    text: TextUnits,
     seed: u32,
     shapes: Vec<TensorShape>,
     parameters: usize,
@@ -73,11 +75,23 @@ pub enum DescriptionError {
 }
 
 impl ModelDescription {
-    /// A model of this architecture; `seed` fixes the initial weights.
+    /// A model of this architecture for words; `seed` fixes the initial weights.
     ///
     /// # Errors
     /// A [`DescriptionError`] that names the size and the limit.
     pub fn new(architecture: Architecture, seed: u32) -> Result<Self, DescriptionError> {
+        Self::of(TextUnits::Words, architecture, seed)
+    }
+
+    /// A model of this architecture for words or characters; `seed` fixes the initial weights.
+    ///
+    /// # Errors
+    /// A [`DescriptionError`] that names the size and the limit.
+    pub fn of(
+        text: TextUnits,
+        architecture: Architecture,
+        seed: u32,
+    ) -> Result<Self, DescriptionError> {
         for bound in architecture.bounds() {
             let Bound {
                 field,
@@ -114,6 +128,7 @@ impl ModelDescription {
         let parameters = usize::try_from(parameters).expect("bounded above");
         Ok(Self {
             architecture,
+            text,
             seed,
             shapes,
             parameters,
@@ -136,6 +151,10 @@ impl ModelDescription {
         let mut table: Table = toml::from_str(text).map_err(syntax)?;
         let kind = take(&mut table, "kind")?;
         let seed = take(&mut table, "seed")?;
+        let text = match table.contains_key("text") {
+            true => take(&mut table, "text")?,
+            false => TextUnits::Words,
+        };
         let projection = match kind {
             ModelKind::CifgLstm => Some(take(&mut table, "projection")?),
             _ => None,
@@ -149,19 +168,29 @@ impl ModelDescription {
                 embedding: sizes.embedding,
             });
         }
-        Self::new(architecture, seed)
+        Self::of(text, architecture, seed)
     }
 
     /// What [`ModelDescription::parse`] reads, with comments.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let kind = self.kind();
+        // Where nothing is said it is words, as it always was.
+        let text = match self.text {
+            TextUnits::Words => String::new(),
+            other => format!(
+                "# What a token stands for.\ntext = \"{}\"\n",
+                other.as_str()
+            ),
+        };
         format!(
-            "# A next-word model: {} of {} parameters.\n\
+            "# A next-{} model: {} of {} parameters.\n\
              kind = \"{}\"\n\
+             {text}\
              {}\
              # Fixes the initial weights.\n\
              seed = {}\n",
+            self.text.one(),
             kind.in_words(),
             self.parameters,
             kind.as_str(),
@@ -180,6 +209,12 @@ impl ModelDescription {
     #[must_use]
     pub fn architecture(&self) -> Architecture {
         self.architecture
+    }
+
+    /// What a token stands for.
+    #[must_use]
+    pub fn text(&self) -> TextUnits {
+        self.text
     }
 
     /// Tokens of the vocabulary, the four special ones included.

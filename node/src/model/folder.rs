@@ -93,10 +93,9 @@ impl ModelFiles {
         })?;
         let vocabulary = std::str::from_utf8(vocabulary)
             .map_err(|_| ModelError::NotUtf8 { what: "vocabulary" })?;
-        Self::new(
-            ModelDescription::parse(description)?,
-            Vocabulary::parse(vocabulary)?,
-        )
+        let description = ModelDescription::parse(description)?;
+        let vocabulary = Vocabulary::read(description.text(), vocabulary)?;
+        Self::new(description, vocabulary)
     }
 
     /// Reads both out of a model's folder.

@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::store::HELD_OUT_EVERY;
 use crate::text::{self, Format, TextError};
-use crate::vocabulary::{TokenizedText, Vocabulary};
+use crate::vocabulary::{TextUnits, TokenizedText, Vocabulary};
 
 /// Where the paths of an experiment begin.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +129,11 @@ pub(super) fn model(
             let most = most
                 .and_then(|most| usize::try_from(most).ok())
                 .ok_or(SimulateError::NoVocabularySize)?;
-            let vocabulary = Vocabulary::from_text(messages, most).map_err(ModelError::from)?;
+            let units = match description.get("text") {
+                None => TextUnits::default(),
+                Some(text) => text.clone().try_into().map_err(unreadable)?,
+            };
+            let vocabulary = Vocabulary::of(units, messages, most).map_err(ModelError::from)?;
             let mut description = description.clone();
             // There may be fewer words than that.
             let words = toml::Value::try_from(vocabulary.len());
@@ -140,6 +144,11 @@ pub(super) fn model(
             Ok((ModelFiles::new(description, vocabulary)?, initial))
         }
     }
+}
+
+fn unreadable(error: toml::de::Error) -> ModelError {
+    let problem = format!("text: {error}");
+    DescriptionError::Syntax { problem }.into()
 }
 
 fn unwritable(error: toml::ser::Error) -> ModelError {

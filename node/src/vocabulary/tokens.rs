@@ -2,7 +2,7 @@
 
 use zeroize::Zeroize;
 
-use super::{BEGIN, END, Token, UNKNOWN, Vocabulary, for_each_word};
+use super::{BEGIN, END, Token, UNKNOWN, Vocabulary};
 
 /// Messages as numbers: `<begin>`, up to so many words, `<end>`. Wiped when dropped.
 pub struct TokenizedText {
@@ -24,7 +24,7 @@ impl Drop for TokenizedText {
 }
 
 impl TokenizedText {
-    /// The first `max_words` words of each message; messages without words are left out.
+    /// The first `max_words` words (or characters) of each message; messages without any are left out.
     #[must_use]
     pub fn new<'a>(
         vocabulary: &Vocabulary,
@@ -38,9 +38,9 @@ impl TokenizedText {
         for message in messages {
             text.tokens.push(BEGIN);
             let mut words = 0;
-            for_each_word(message, |word| {
+            vocabulary.for_each_token(message.trim(), |token| {
                 if words < max_words {
-                    text.tokens.push(vocabulary.token(word));
+                    text.tokens.push(token);
                     words += 1;
                 }
             });
@@ -122,6 +122,16 @@ mod tests {
         assert_eq!(text.message(0), [BEGIN, 4, 5, UNKNOWN, END]);
         assert_eq!(text.message(1), [BEGIN, 6, 6, 6, END]);
         assert_eq!(text.targets(), 8);
+    }
+
+    #[test]
+    fn characters_are_cut_and_blank_messages_left_out() {
+        let units = crate::vocabulary::TextUnits::Characters;
+        let vocabulary = Vocabulary::of(units, ["a a b"], 20).unwrap();
+        let text = TokenizedText::new(&vocabulary, [" \n\t", " a bx ", "abbbbbb"], 4);
+        assert_eq!(text.len(), 2);
+        assert_eq!(text.message(0), [BEGIN, 5, 4, 6, UNKNOWN, END]);
+        assert_eq!(text.message(1), [BEGIN, 5, 6, 6, 6, END]);
     }
 
     #[test]

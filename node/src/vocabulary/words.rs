@@ -1,15 +1,17 @@
 //! A message's words: the matches of `[a-z0-9']+|[^\sa-z0-9']` on its lower case.
 
+use super::MAX_WORD_BYTES;
+
 /// Calls `each` with every word of a message, in order.
 ///
 /// A word is a run of ASCII letters, digits and apostrophes, or any other single character that is
 /// neither white space nor a control character. Lower case is Unicode's.
-pub fn for_each_word(message: &str, mut each: impl FnMut(&str)) {
+pub(super) fn for_each_word(message: &str, mut each: impl FnMut(&str)) {
     let lower = zeroize::Zeroizing::new(message.to_lowercase());
     let text = lower.as_str();
     let mut run_start = None;
     for (index, character) in text.char_indices() {
-        if matches!(character, 'a'..='z' | '0'..='9' | '\'') {
+        if goes_on(character) {
             run_start.get_or_insert(index);
             continue;
         }
@@ -23,6 +25,47 @@ pub fn for_each_word(message: &str, mut each: impl FnMut(&str)) {
     if let Some(start) = run_start {
         each(&text[start..]);
     }
+}
+
+/// Whether a character goes on with a word.
+pub(super) fn goes_on(character: char) -> bool {
+    matches!(character, 'a'..='z' | '0'..='9' | '\'')
+}
+
+/// Says what is wrong with a line of a vocabulary of words.
+pub(super) fn check(word: &str) -> Result<(), &'static str> {
+    if word.is_empty() {
+        return Err("the line is empty");
+    }
+    if word.len() > MAX_WORD_BYTES {
+        return Err("the word is longer than 64 bytes");
+    }
+    if word.chars().any(char::is_control) {
+        return Err("a control character in it");
+    }
+    let mut found = 0;
+    let mut same = false;
+    for_each_word(word, |piece| {
+        found += 1;
+        same = piece == word;
+    });
+    if found == 1 && same {
+        Ok(())
+    } else {
+        Err("not a single word in lower case")
+    }
+}
+
+/// Joins words as one writes them: no space before a closing sign.
+pub(super) fn join<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let mut text = String::new();
+    for word in words {
+        if !text.is_empty() && !matches!(word, "." | "," | "!" | "?" | ":" | ";" | ")") {
+            text.push(' ');
+        }
+        text.push_str(word);
+    }
+    text
 }
 
 #[cfg(test)]

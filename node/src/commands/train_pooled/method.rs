@@ -5,7 +5,7 @@ use std::str::FromStr;
 use anyhow::Context;
 use secagg_learning::{Budget, LocalOptimizer, Schedule, TrainingPlan};
 
-use crate::commands::MAX_WORDS;
+use crate::vocabulary::TextUnits;
 
 /// The rates that `--grid` tries with stochastic gradient descent.
 const SGD_RATES: [f32; 3] = [0.3, 1.0, 3.0];
@@ -114,7 +114,7 @@ impl Method {
             schedule: self.schedule.0,
             weight_decay: self.weight_decay,
             gradient_clip: self.gradient_clip,
-            max_words: u32::try_from(MAX_WORDS)?,
+            max_words: u32::try_from(TextUnits::Words.usual_most())?,
             ..TrainingPlan::DEFAULT
         };
         plan.check().context("this training is refused")?;
@@ -166,7 +166,7 @@ mod tests {
                 floor: 0.5,
             },
             weight_decay: 0.25,
-            max_words: u32::try_from(MAX_WORDS).unwrap(),
+            max_words: u32::try_from(TextUnits::Words.usual_most()).unwrap(),
             ..TrainingPlan::DEFAULT
         };
         assert_eq!(method.plan(optimizer).unwrap(), expected);

@@ -123,6 +123,24 @@ fn the_toml_of_a_cifg_lstm_is_as_it_always_was() {
     assert_eq!(description(5000, 256, true).to_toml(), expected);
 }
 
+#[test]
+fn a_model_of_characters_says_so() {
+    let architecture = Architecture::Gru(sizes(24, 32));
+    let words = ModelDescription::new(architecture, 7).unwrap();
+    let characters = ModelDescription::of(TextUnits::Characters, architecture, 7).unwrap();
+    assert_eq!(characters.text(), TextUnits::Characters);
+    let text = characters.to_toml();
+    assert!(
+        text.starts_with("# A next-character model: a GRU"),
+        "{text}"
+    );
+    assert_eq!(ModelDescription::parse(&text), Ok(characters));
+    assert!(!words.to_toml().contains("text ="));
+    let said = format!("text = \"words\"\n{}", words.to_toml());
+    assert_eq!(ModelDescription::parse(&said), Ok(words));
+    refused(&text.replace("characters", "syllables"), "syllables");
+}
+
 fn refused(text: &str, hint: &str) {
     match ModelDescription::parse(text) {
         Err(DescriptionError::Syntax { problem }) => {

@@ -1,0 +1,71 @@
+//! What a token stands for: a word, a character, or what a tokenizer's file says.
+
+use serde::{Deserialize, Serialize};
+
+use super::{characters, words};
+
+/// What a token stands for, as `text` in `model.toml` says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextUnits {
+    /// A word in lower case, or a sign; the vocabulary is `vocabulary.txt`.
+    #[default]
+    Words,
+    /// A character; the vocabulary is `vocabulary.txt`.
+    Characters,
+}
+
+impl TextUnits {
+    /// Its name in `model.toml`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Words => "words",
+            Self::Characters => "characters",
+        }
+    }
+
+    /// One of them, for people.
+    #[must_use]
+    pub const fn one(self) -> &'static str {
+        match self {
+            Self::Words => "word",
+            Self::Characters => "character",
+        }
+    }
+
+    /// The most of them that commands read of a message where nothing else is said: as many words as
+    /// rounds take by default, or the characters of a text message.
+    #[must_use]
+    pub const fn usual_most(self) -> usize {
+        match self {
+            Self::Words => 29,
+            Self::Characters => 160,
+        }
+    }
+
+    /// Calls `each` with every one of them in a message, in order, as the vocabulary spells it.
+    pub(super) fn for_each(self, message: &str, each: impl FnMut(&str)) {
+        match self {
+            Self::Words => words::for_each_word(message, each),
+            Self::Characters => characters::for_each_character(message, each),
+        }
+    }
+
+    /// Says what is wrong with a line of `vocabulary.txt`. A coordinator chooses these lines and a
+    /// terminal shows them: no escape codes, no line that no message can match.
+    pub(super) fn check(self, line: &str) -> Result<(), &'static str> {
+        match self {
+            Self::Words => words::check(line),
+            Self::Characters => characters::check(line),
+        }
+    }
+
+    /// What is written, of tokens as the vocabulary spells them.
+    pub(super) fn join<'a>(self, tokens: impl Iterator<Item = &'a str>) -> String {
+        match self {
+            Self::Words => words::join(tokens),
+            Self::Characters => characters::join(tokens),
+        }
+    }
+}

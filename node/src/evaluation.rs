@@ -70,7 +70,7 @@ impl Evaluation {
     }
 }
 
-/// Scores that are held at once: 16 MiB of them.
+/// Numbers of one sort that are held at once, scores or what the widest matrix makes: 16 MiB of them.
 const SCORES: usize = 1 << 22;
 
 /// Evaluates a model on all messages.
@@ -101,8 +101,10 @@ pub fn evaluate(model: &Model, text: &TokenizedText) -> Evaluation {
 
 /// How many positions are evaluated at once.
 pub(crate) fn most_positions(model: &Model) -> usize {
-    let vocabulary = model.description().sizes().vocabulary as usize;
-    (SCORES / vocabulary).max(1)
+    // The embedding's rows are the vocabulary.
+    let rows = model.description().shapes().iter();
+    let widest = rows.filter_map(|shape| shape.dimensions.first()).max();
+    (SCORES / widest.copied().unwrap_or(1)).max(1)
 }
 
 /// Evaluates what predicts one word after the other on all messages.

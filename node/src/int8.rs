@@ -46,7 +46,7 @@ fn check_kind(description: &ModelDescription) -> Result<(), Int8Error> {
     let kind = description.kind();
     if kind != ModelKind::CifgLstm {
         return Err(Int8Error::Unsupported {
-            kind: format!("{kind:?}"),
+            kind: kind.as_str().to_owned(),
         });
     }
     Ok(())

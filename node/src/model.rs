@@ -1,19 +1,25 @@
 //! The model: its description, its weights, and the network that libtorch runs.
 
+mod architecture;
+#[cfg(test)]
+mod by_hand;
 mod cifg_lstm;
 mod description;
 mod folder;
 mod gru;
 mod lstm;
-mod recurrent;
 mod tanh_rnn;
+mod tied;
+mod transformer;
+mod unroll;
 mod weights;
 
 use secagg_learning::Parts;
-use tch::nn::VarStore;
+use tch::nn::{Path, VarStore};
 use tch::{Device, Kind, Tensor};
 
-pub use description::{DescriptionError, MAX_PARAMETERS, ModelDescription, ModelKind, Sizes};
+pub use architecture::{Architecture, ModelKind, Sizes, StackSizes, TransformerSizes};
+pub use description::{DescriptionError, MAX_PARAMETERS, ModelDescription};
 pub use folder::{
     CURRENT_FILE, DESCRIPTION_FILE, INITIAL_FILE, ModelError, ModelFiles, VOCABULARY_FILE,
     newest_weights,
@@ -92,15 +98,7 @@ impl Model {
     /// A [`WeightsError`] when the weights are another model's.
     pub fn new(description: &ModelDescription, weights: &Weights) -> Result<Self, WeightsError> {
         let variables = VarStore::new(Device::Cpu);
-        let (root, sizes) = (variables.root(), description.sizes());
-        let network: Box<dyn Network> = match description.kind() {
-            ModelKind::CifgLstm => Box::new(cifg_lstm::CifgLstm::new(&root, sizes)),
-            ModelKind::Lstm => Box::new(lstm::Lstm::new(&root, sizes)),
-            ModelKind::Gru => Box::new(gru::Gru::new(&root, sizes)),
-            ModelKind::TanhRnn => {
-                Box::new(tanh_rnn::TanhRnn::new(&root, sizes, description.layers()))
-            }
-        };
+        let network = network(&variables.root(), description.architecture());
         let by_name = variables.variables();
         let ordered = description
             .shapes()
@@ -185,8 +183,14 @@ impl Model {
         self.network.logits(&batch.tokens, &batch.active)
     }
 
-    /// The natural logarithms of the next word's probabilities after these tokens.
+    /// The natural logarithms of the next token's probabilities after these tokens; after the last
+    /// ones, where a Transformer's context has room for no more.
     pub(crate) fn next_log_probabilities(&self, tokens: &[Token]) -> Vec<f32> {
+        let seen = match self.description.architecture() {
+            Architecture::Transformer(sizes) => tokens.len().min(sizes.context as usize),
+            _ => tokens.len(),
+        };
+        let tokens = &tokens[tokens.len() - seen..];
         let tokens: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
         let scores = tch::no_grad(|| {
             self.network
@@ -201,6 +205,17 @@ impl Model {
     }
 }
 
+/// The network of an architecture, with all variables zero.
+fn network(root: &Path<'_>, architecture: Architecture) -> Box<dyn Network> {
+    match architecture {
+        Architecture::CifgLstm(sizes) => Box::new(cifg_lstm::CifgLstm::new(root, sizes)),
+        Architecture::Lstm(sizes) => Box::new(lstm::Lstm::new(root, sizes)),
+        Architecture::Gru(sizes) => Box::new(gru::Gru::new(root, sizes)),
+        Architecture::TanhRnn(sizes) => Box::new(tanh_rnn::TanhRnn::new(root, sizes)),
+        Architecture::Transformer(sizes) => Box::new(transformer::Transformer::new(root, sizes)),
+    }
+}
+
 /// Sets how many threads libtorch uses in this process.
 ///
 /// Several nodes on one machine should use one thread each: libtorch takes all cores by default,
@@ -210,77 +225,7 @@ pub fn set_threads(threads: std::num::NonZeroU16) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::vocabulary::{BEGIN, END};
+pub(crate) use tests::every_kind;
 
-    #[test]
-    fn a_batch_is_packed_step_by_step() {
-        let batch = Batch::new(&mut [&[BEGIN, 4, END], &[BEGIN, 5, 6, 7, END], &[BEGIN, 8, END]]);
-        assert_eq!(batch.active, [3, 3, 1, 1]);
-        assert_eq!(
-            Vec::<i64>::try_from(&batch.tokens).unwrap(),
-            [BEGIN, BEGIN, BEGIN, 5, 4, 8, 6, 7].map(i64::from)
-        );
-        assert_eq!(
-            Vec::<i64>::try_from(&batch.targets).unwrap(),
-            [5, 4, 8, 6, END, END, 7, END].map(i64::from)
-        );
-    }
-
-    #[test]
-    fn flat_weights_go_in_and_come_out() {
-        let sizes = Sizes {
-            vocabulary: 6,
-            embedding: 2,
-            units: 3,
-            output_bias: true,
-        };
-        let description = ModelDescription::cifg_lstm(sizes, 1).unwrap();
-        let initial = Weights::initial(&description);
-        let mut model = Model::new(&description, &initial).unwrap();
-        assert_eq!(model.to_flat(), initial.values());
-        let counted: Vec<f32> = (0..description.parameters()).map(|n| n as f32).collect();
-        model.load_flat(&counted).unwrap();
-        assert_eq!(model.to_flat(), counted);
-        let names: Vec<_> = description
-            .shapes()
-            .iter()
-            .map(|shape| shape.name.clone())
-            .collect();
-        let mut own: Vec<_> = model.variables.variables().into_keys().collect();
-        own.sort_unstable();
-        assert_eq!(own, names);
-        for (variable, shape) in model.ordered.iter().zip(description.shapes()) {
-            let size: Vec<usize> = variable
-                .size()
-                .iter()
-                .map(|&size| usize::try_from(size).unwrap())
-                .collect();
-            assert_eq!(size, shape.dimensions, "{}", shape.name);
-        }
-    }
-
-    #[test]
-    fn bad_flat_weights_leave_the_model_as_it_was() {
-        let sizes = Sizes {
-            vocabulary: 6,
-            embedding: 2,
-            units: 3,
-            output_bias: false,
-        };
-        let description = ModelDescription::cifg_lstm(sizes, 1).unwrap();
-        let initial = Weights::initial(&description);
-        let mut model = Model::new(&description, &initial).unwrap();
-        let mut bad = vec![0.5; description.parameters()];
-        bad[3] = f32::NAN;
-        let error = model.load_flat(&bad).unwrap_err();
-        assert!(
-            matches!(error, WeightsError::NotFinite { index: 3, .. }),
-            "{error}"
-        );
-        let error = model.load_flat(&bad[1..]).unwrap_err();
-        assert!(matches!(error, WeightsError::Length { .. }), "{error}");
-        assert_eq!(model.to_flat(), initial.values());
-    }
-}
+#[cfg(test)]
+mod tests;

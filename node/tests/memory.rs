@@ -1,10 +1,13 @@
 //! What training takes, beside what is estimated. A process of its own: its peak is what counts.
 
 use std::ops::ControlFlow;
+use std::process::Command;
 
 use secagg_learning::{Budget, LocalOptimizer, TrainingPlan};
 use secagg_node::memory::PeakMemory;
-use secagg_node::model::{Model, ModelDescription, Sizes, Weights};
+use secagg_node::model::{
+    Architecture, Model, ModelDescription, Sizes, StackSizes, TransformerSizes, Weights,
+};
 use secagg_node::training::{DEFAULT_MEMORY, Estimate, TrainingTask, train};
 use secagg_node::vocabulary::{TokenizedText, Vocabulary};
 
@@ -23,6 +26,119 @@ fn messages() -> Vec<String> {
             words.join(" ")
         })
         .collect()
+}
+
+/// Which kind a process of the test of all kinds measures.
+const KIND: &str = "SECAGG_TEST_KIND";
+
+fn kind(name: &str) -> Architecture {
+    let sizes = Sizes {
+        vocabulary: 5_000,
+        embedding: 96,
+        units: 256,
+        output_bias: true,
+    };
+    // Small vocabularies, so that it is not only the scores that count.
+    let few = 600;
+    match name {
+        "lstm" => Architecture::Lstm(Sizes {
+            vocabulary: few,
+            ..sizes
+        }),
+        "gru" => Architecture::Gru(Sizes {
+            vocabulary: few,
+            ..sizes
+        }),
+        "tanh-rnn" => Architecture::TanhRnn(StackSizes {
+            vocabulary: few,
+            embedding: 96,
+            units: 256,
+            layers: 3,
+            output_bias: true,
+        }),
+        "transformer" | "transformer-long" => Architecture::Transformer(TransformerSizes {
+            vocabulary: few,
+            embedding: 96,
+            layers: 3,
+            heads: 4,
+            feed_forward: 384,
+            context: if name == "transformer" { 32 } else { 2_048 },
+            output_bias: true,
+        }),
+        _ => panic!("no kind {name}"),
+    }
+}
+
+#[test]
+fn the_estimate_holds_for_each_kind() {
+    for kind in ["lstm", "gru", "tanh-rnn", "transformer", "transformer-long"] {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "one_kind", "--ignored", "--nocapture"])
+            .env(KIND, kind)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        println!("{kind}: {said}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{kind}: {said}{errors}");
+        assert!(said.contains("1 passed"), "{said}");
+    }
+}
+
+#[test]
+#[ignore = "a process of its own for each kind starts it"]
+fn one_kind() {
+    tch::set_num_threads(1);
+    let name = std::env::var(KIND).expect("the test of all kinds says which");
+    let all: Vec<String> = (0..WORDS).map(|n| format!("w{n}")).collect();
+    let vocabulary = Vocabulary::from_text(all.iter().map(String::as_str), 600).unwrap();
+    let description = ModelDescription::new(kind(&name), 1).unwrap();
+    let initial = Weights::initial(&description);
+    // Messages of different lengths: some padding, where a network pads.
+    let mut messages = messages();
+    for (index, message) in messages.iter_mut().enumerate() {
+        let words: Vec<&str> = message.split(' ').collect();
+        *message = words[..20 - index % 12].join(" ");
+    }
+    let mut max_words = 29;
+    if name == "transformer-long" {
+        // Few, but so long that a score for each pair of tokens would take far more than the rest.
+        messages = messages.chunks(96).map(|some| some.join(" ")).collect();
+        max_words = 4_000;
+    }
+    let text = TokenizedText::new(
+        &vocabulary,
+        messages.iter().map(String::as_str),
+        max_words as usize,
+    );
+    let mut model = Model::new(&description, &initial).unwrap();
+    for (batch, optimizer) in [
+        (16, LocalOptimizer::Sgd { rate: 0.1 }),
+        (MESSAGES, LocalOptimizer::Adam { rate: 0.002 }),
+    ] {
+        let plan = TrainingPlan {
+            budget: Budget::Steps(2),
+            batch,
+            optimizer,
+            max_words,
+            ..TrainingPlan::DEFAULT
+        };
+        let task = TrainingTask::new(&plan, 1, [1; 32]);
+        let peak = PeakMemory::start();
+        let mut go_on = |_| ControlFlow::Continue(());
+        let trained = train(&mut model, initial.values(), &text, &task, &mut go_on).unwrap();
+        let growth = peak.finish().unwrap().growth_bytes;
+        let estimate = trained.memory;
+        println!("batch {batch}: {growth} measured, {estimate} estimated");
+        assert!(
+            growth <= estimate,
+            "{growth} measured, {estimate} estimated"
+        );
+        assert!(
+            growth <= TELLING || estimate <= Estimate::FACTOR * growth,
+            "{growth} measured, {estimate} estimated"
+        );
+    }
 }
 
 #[test]

@@ -9,12 +9,17 @@ use crate::model::{Model, Sizes, Weights};
 use crate::training::{TrainingTask, train};
 use crate::vocabulary::{TokenizedText, Vocabulary};
 
+const SIZES: Sizes = Sizes {
+    vocabulary: 30,
+    embedding: 18,
+    units: 21,
+    output_bias: true,
+};
+
 fn description(output_bias: bool) -> ModelDescription {
     let sizes = Sizes {
-        vocabulary: 30,
-        embedding: 18,
-        units: 21,
         output_bias,
+        ..SIZES
     };
     ModelDescription::cifg_lstm(sizes, 1).unwrap()
 }
@@ -60,7 +65,7 @@ fn a_trained_model_scores_almost_the_same_and_answers_the_same() {
     let vocabulary = Vocabulary::from_text(messages, 30).unwrap();
     let sizes = Sizes {
         vocabulary: u32::try_from(vocabulary.len()).unwrap(),
-        ..description(true).sizes()
+        ..SIZES
     };
     let description = ModelDescription::cifg_lstm(sizes, 1).unwrap();
     let initial = Weights::initial(&description);

@@ -70,7 +70,7 @@ impl ModelFiles {
     /// # Errors
     /// [`ModelError::VocabularySize`] if they do not.
     pub fn new(description: ModelDescription, vocabulary: Vocabulary) -> Result<Self, ModelError> {
-        let expected = description.sizes().vocabulary;
+        let expected = description.vocabulary();
         if vocabulary.len() != expected as usize {
             return Err(ModelError::VocabularySize {
                 found: vocabulary.len(),

@@ -6,7 +6,8 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use thiserror::Error;
 
-use super::{ModelDescription, ModelKind};
+use super::ModelDescription;
+use super::architecture::Start;
 use crate::vocabulary::{self, BEGIN, END, PAD, SPECIAL_WORDS, UNKNOWN};
 
 /// A tensor's name and shape.
@@ -116,38 +117,29 @@ impl Weights {
 
     /// The initial weights: the same for the same description, on every machine.
     ///
-    /// Biases of cells are zero, but that of an LSTM's forget gate, which is 1 (Jozefowicz, Zaremba and
-    /// Sutskever, "An Empirical Exploration of Recurrent Network Architectures", ICML 2015); matrices
-    /// uniform in ±c/√(columns). The cell's input and the embedding get a larger c than is usual: the tied embedding would otherwise start with scores so alike that
-    /// hundreds of steps pass before training takes hold. The output bias starts from Zipf's law for
-    /// the word's place in the vocabulary, which is ordered by frequency: otherwise each round's
-    /// first steps only push down the many words that a node never saw.
+    /// Matrices are uniform in ±c/√(columns), with a c that each kind of network chooses; biases are a
+    /// number. The output bias starts from Zipf's law for the token's place in the vocabulary, which is
+    /// ordered by frequency: otherwise each round's first steps only push down the many words that a node
+    /// never saw.
     #[must_use]
     pub fn initial(description: &ModelDescription) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(u64::from(description.seed()));
         let mut values = Vec::with_capacity(description.parameters());
         for shape in description.shapes() {
-            let scale = match shape.name.as_str() {
-                "embedding" => 3.0,
-                "cell_input" => 4.0,
-                "layer0_input" => 2.0,
-                "projection" => 2.0,
-                _ => 1.0,
-            };
-            match *shape.dimensions {
-                [_, columns] => {
+            let elements = shape.elements();
+            match description.architecture().start(&shape.name) {
+                Start::Uniform(scale) => {
+                    let columns = shape.dimensions.last().copied().unwrap_or(1);
                     let bound = scale / (columns as f32).sqrt();
-                    values.extend((0..shape.elements()).map(|_| uniform(&mut rng, bound)));
+                    values.extend((0..elements).map(|_| uniform(&mut rng, bound)));
                 }
-                [rows] if shape.name == "cell_bias" && description.kind() == ModelKind::Lstm => {
-                    let quarter = rows / 4;
-                    let bias = |row: usize| f32::from(u8::from(row / quarter == FORGET_GATE));
-                    values.extend((0..rows).map(bias));
+                Start::Stretches(numbers) => {
+                    let stretch = elements / numbers.len();
+                    for number in numbers {
+                        values.extend(std::iter::repeat_n(*number, stretch));
+                    }
                 }
-                [words] if shape.name == "output_bias" => {
-                    values.extend((0..words).map(initial_output_bias));
-                }
-                _ => values.extend(std::iter::repeat_n(0.0, shape.elements())),
+                Start::Frequency => values.extend((0..elements).map(initial_output_bias)),
             }
         }
         Self {
@@ -268,9 +260,6 @@ pub(super) fn check_values(shapes: &[TensorShape], values: &[f32]) -> Result<(),
     Ok(())
 }
 
-/// The second of an LSTM's four gates.
-const FORGET_GATE: usize = 1;
-
 /// Zipf's law as Mandelbrot amended it: the frequency of the word at place r is in proportion to
 /// 1 / (r + 2.7). Unknown words and ends are frequent, padding and begins are never predicted.
 fn initial_output_bias(token: usize) -> f32 {
@@ -289,141 +278,4 @@ fn uniform(rng: &mut impl Rng, bound: f32) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Sizes;
-
-    fn description() -> ModelDescription {
-        let sizes = Sizes {
-            vocabulary: 6,
-            embedding: 2,
-            units: 3,
-            output_bias: true,
-        };
-        ModelDescription::cifg_lstm(sizes, 1).unwrap()
-    }
-
-    /// A safetensors file in which one tensor is another.
-    fn file(replaced: &str, name: &str, dtype: Dtype, shape: Vec<usize>) -> Vec<u8> {
-        let data = vec![0_u8; shape.iter().product::<usize>() * dtype.bitsize() / 8];
-        let zeros = vec![0_u8; 4096];
-        let description = description();
-        let mut tensors = Vec::new();
-        for own in description.shapes() {
-            let view = if own.name == replaced {
-                (name, TensorView::new(dtype, shape.clone(), &data).unwrap())
-            } else {
-                let bytes = &zeros[..4 * own.elements()];
-                let view = TensorView::new(Dtype::F32, own.dimensions.clone(), bytes).unwrap();
-                (own.name.as_str(), view)
-            };
-            tensors.push(view);
-        }
-        safetensors::serialize(tensors, None).unwrap()
-    }
-
-    #[test]
-    fn safetensors_and_weights_are_the_same_thing() {
-        let weights = Weights::initial(&description());
-        let bytes = weights.to_safetensors();
-        assert_eq!(
-            Weights::from_safetensors(&bytes, &description()),
-            Ok(weights)
-        );
-    }
-
-    #[test]
-    fn initial_weights_follow_the_seed() {
-        let sizes = description().sizes();
-        let other = ModelDescription::cifg_lstm(sizes, 2).unwrap();
-        assert_eq!(
-            Weights::initial(&description()),
-            Weights::initial(&description())
-        );
-        assert_ne!(Weights::initial(&description()), Weights::initial(&other));
-        assert_eq!(Weights::initial(&other).values()[..9], [0.0; 9]);
-    }
-
-    #[test]
-    fn a_wrong_name_is_refused() {
-        let bytes = file("cell_bias", "cell_bios", Dtype::F32, vec![9]);
-        assert_eq!(
-            Weights::from_safetensors(&bytes, &description()),
-            Err(WeightsError::Unexpected {
-                name: "cell_bios".to_owned()
-            })
-        );
-        let mut without = description();
-        let sizes = Sizes {
-            output_bias: false,
-            ..without.sizes()
-        };
-        without = ModelDescription::cifg_lstm(sizes, 1).unwrap();
-        let bytes = Weights::initial(&without).to_safetensors();
-        assert_eq!(
-            Weights::from_safetensors(&bytes, &description()),
-            Err(WeightsError::Missing {
-                name: "output_bias".to_owned()
-            })
-        );
-    }
-
-    #[test]
-    fn a_wrong_shape_is_refused_even_with_as_many_elements() {
-        let bytes = file("projection", "projection", Dtype::F32, vec![3, 2]);
-        assert_eq!(
-            Weights::from_safetensors(&bytes, &description()),
-            Err(WeightsError::Shape {
-                name: "projection".to_owned(),
-                found: vec![3, 2],
-                expected: vec![2, 3]
-            })
-        );
-    }
-
-    #[test]
-    fn a_wrong_kind_is_refused() {
-        for dtype in [Dtype::F64, Dtype::F16, Dtype::I32] {
-            let bytes = file("projection", "projection", dtype, vec![2, 3]);
-            assert_eq!(
-                Weights::from_safetensors(&bytes, &description()),
-                Err(WeightsError::Kind {
-                    name: "projection".to_owned(),
-                    found: format!("{dtype:?}")
-                })
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_not_finite_is_refused_and_named() {
-        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let mut values = Weights::initial(&description()).into_values();
-            values[9 + 4] = value;
-            assert_eq!(
-                Weights::new(&description(), values),
-                Err(WeightsError::NotFinite {
-                    name: "cell_input".to_owned(),
-                    index: 4,
-                    value: value.to_string()
-                })
-            );
-        }
-    }
-
-    #[test]
-    fn a_wrong_length_and_what_is_no_safetensors_file_are_refused() {
-        let expected = description().parameters();
-        assert_eq!(
-            Weights::new(&description(), vec![0.0; expected + 1]),
-            Err(WeightsError::Length {
-                found: expected + 1,
-                expected
-            })
-        );
-        let mut bytes = Weights::initial(&description()).to_safetensors();
-        bytes.pop();
-        let error = Weights::from_safetensors(&bytes, &description()).unwrap_err();
-        assert!(matches!(error, WeightsError::Syntax { .. }), "{error}");
-    }
-}
+mod tests;

@@ -38,7 +38,7 @@ impl Estimate {
             LocalOptimizer::Adam { .. } => 4,
         };
         let copies = GRADIENTS + RESULTS + state + u64::from(plan.proximal > 0.0);
-        let vocabulary = u64::from(description.sizes().vocabulary);
+        let vocabulary = u64::from(description.vocabulary());
         // What a matrix reads and writes at each position; the output layer's is counted apart.
         let widths = description
             .shapes()

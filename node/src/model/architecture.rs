@@ -1,0 +1,309 @@
+//! The kinds of network, each with its own sizes.
+
+use serde::{Deserialize, Serialize};
+
+use super::{TensorShape, cifg_lstm, gru, lstm, tanh_rnn, transformer};
+use crate::vocabulary;
+
+/// What a network is made of: its kind with the sizes that this kind has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// The long short-term memory of Hard et al. 2018, with the input gate coupled to the forget gate.
+    CifgLstm(Sizes),
+    /// A long short-term memory with four gates.
+    Lstm(Sizes),
+    /// A gated recurrent unit.
+    Gru(Sizes),
+    /// Layers of plain recurrent units.
+    TanhRnn(StackSizes),
+    /// A decoder-only Transformer.
+    Transformer(TransformerSizes),
+}
+
+/// The sizes of a network with one recurrent cell: CIFG-LSTM, LSTM or GRU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sizes {
+    /// Tokens of the vocabulary, the four special ones included.
+    pub vocabulary: u32,
+    /// Elements of a token's vector; the cell's units are projected to as many, since the output layer
+    /// is the embedding.
+    pub embedding: u32,
+    /// Units of the cell.
+    pub units: u32,
+    /// Whether each token has a bias at the output.
+    pub output_bias: bool,
+}
+
+/// The sizes of a network with several recurrent layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StackSizes {
+    /// Tokens of the vocabulary, the four special ones included.
+    pub vocabulary: u32,
+    /// Elements of a token's vector; the last layer's units are projected to as many.
+    pub embedding: u32,
+    /// Units of each layer.
+    pub units: u32,
+    /// Layers, one above the other.
+    pub layers: u32,
+    /// Whether each token has a bias at the output.
+    pub output_bias: bool,
+}
+
+/// The sizes of a Transformer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransformerSizes {
+    /// Tokens of the vocabulary, the four special ones included.
+    pub vocabulary: u32,
+    /// Elements of a token's vector, and of what flows from block to block.
+    pub embedding: u32,
+    /// Blocks, one above the other.
+    pub layers: u32,
+    /// Heads of each block's attention; they share out the embedding's elements evenly.
+    pub heads: u32,
+    /// Units between the two matrices of a block's feed-forward network.
+    pub feed_forward: u32,
+    /// How many tokens the network sees at once.
+    pub context: u32,
+    /// Whether each token has a bias at the output.
+    pub output_bias: bool,
+}
+
+/// The kinds of network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ModelKind {
+    /// A long short-term memory whose input gate is coupled to its forget gate.
+    CifgLstm,
+    /// A long short-term memory.
+    Lstm,
+    /// A gated recurrent unit: one gate fewer than an LSTM.
+    Gru,
+    /// Layers of plain recurrent units.
+    TanhRnn,
+    /// A decoder-only Transformer.
+    Transformer,
+}
+
+impl ModelKind {
+    /// Its name in `model.toml`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CifgLstm => "cifg-lstm",
+            Self::Lstm => "lstm",
+            Self::Gru => "gru",
+            Self::TanhRnn => "tanh-rnn",
+            Self::Transformer => "transformer",
+        }
+    }
+
+    /// With its article and source, for people.
+    pub(super) const fn in_words(self) -> &'static str {
+        match self {
+            Self::CifgLstm => "a CIFG-LSTM (Hard et al. 2018)",
+            Self::Lstm => "an LSTM (Hochreiter and Schmidhuber 1997)",
+            Self::Gru => "a GRU (Cho et al. 2014)",
+            Self::TanhRnn => "a tanh RNN (Elman 1990)",
+            Self::Transformer => "a Transformer (Vaswani et al. 2017)",
+        }
+    }
+}
+
+/// A size with the range that it must be in.
+pub(super) struct Bound {
+    pub(super) field: &'static str,
+    pub(super) value: u32,
+    pub(super) least: u32,
+    pub(super) most: u32,
+}
+
+const MAX_EMBEDDING: u32 = 4096;
+pub(super) const MAX_UNITS: u32 = 16_384;
+/// Tensors' names number the layers with two digits.
+const MAX_LAYERS: u32 = 32;
+const MAX_HEADS: u32 = 64;
+/// As many tokens as a plan can take of a message.
+const MAX_CONTEXT: u32 = 4096;
+
+impl Architecture {
+    /// The kind, without the sizes.
+    #[must_use]
+    pub const fn kind(&self) -> ModelKind {
+        match self {
+            Self::CifgLstm(_) => ModelKind::CifgLstm,
+            Self::Lstm(_) => ModelKind::Lstm,
+            Self::Gru(_) => ModelKind::Gru,
+            Self::TanhRnn(_) => ModelKind::TanhRnn,
+            Self::Transformer(_) => ModelKind::Transformer,
+        }
+    }
+
+    /// Tokens of the vocabulary, the four special ones included.
+    #[must_use]
+    pub const fn vocabulary(&self) -> u32 {
+        match self {
+            Self::CifgLstm(sizes) | Self::Lstm(sizes) | Self::Gru(sizes) => sizes.vocabulary,
+            Self::TanhRnn(sizes) => sizes.vocabulary,
+            Self::Transformer(sizes) => sizes.vocabulary,
+        }
+    }
+
+    /// All sizes with their limits. Each is bounded, so that no product and no sum of them overflows 64
+    /// bits.
+    pub(super) fn bounds(&self) -> Vec<Bound> {
+        let bound = |field, value, least, most| Bound {
+            field,
+            value,
+            least,
+            most,
+        };
+        let most_tokens = u32::try_from(vocabulary::MAX_LEN).expect("the constant fits");
+        let least_tokens = u32::try_from(vocabulary::SPECIAL_WORDS + 1).expect("the constant fits");
+        let mut bounds = vec![bound(
+            "vocabulary",
+            self.vocabulary(),
+            least_tokens,
+            most_tokens,
+        )];
+        match *self {
+            Self::CifgLstm(sizes) | Self::Lstm(sizes) | Self::Gru(sizes) => bounds.extend([
+                bound("embedding", sizes.embedding, 1, MAX_EMBEDDING),
+                bound("units", sizes.units, 1, MAX_UNITS),
+            ]),
+            Self::TanhRnn(sizes) => bounds.extend([
+                bound("embedding", sizes.embedding, 1, MAX_EMBEDDING),
+                bound("units", sizes.units, 1, MAX_UNITS),
+                bound("layers", sizes.layers, 1, MAX_LAYERS),
+            ]),
+            Self::Transformer(sizes) => bounds.extend([
+                bound("embedding", sizes.embedding, 2, MAX_EMBEDDING),
+                bound("layers", sizes.layers, 1, MAX_LAYERS),
+                bound("heads", sizes.heads, 1, MAX_HEADS),
+                bound("feed_forward", sizes.feed_forward, 1, MAX_UNITS),
+                bound("context", sizes.context, 1, MAX_CONTEXT),
+            ]),
+        }
+        bounds
+    }
+
+    /// Names and shapes of all tensors, in ascending order of names.
+    pub(super) fn shapes(&self) -> Vec<TensorShape> {
+        let mut shapes = match *self {
+            Self::CifgLstm(sizes) => cifg_lstm::shapes(sizes),
+            Self::Lstm(sizes) => lstm::shapes(sizes),
+            Self::Gru(sizes) => gru::shapes(sizes),
+            Self::TanhRnn(sizes) => tanh_rnn::shapes(sizes),
+            Self::Transformer(sizes) => transformer::shapes(sizes),
+        };
+        shapes.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+        shapes
+    }
+
+    /// What training starts from, tensor by tensor.
+    pub(super) fn start(&self, tensor: &str) -> Start {
+        match self {
+            Self::CifgLstm(_) => cifg_lstm::start(tensor),
+            Self::Lstm(_) => lstm::start(tensor),
+            Self::Gru(_) => gru::start(tensor),
+            Self::TanhRnn(_) => tanh_rnn::start(tensor),
+            Self::Transformer(sizes) => transformer::start(*sizes, tensor),
+        }
+    }
+
+    /// The sizes as lines of `model.toml`.
+    pub(super) fn fields(&self) -> String {
+        let vocabulary = |value: u32| format!("# Lines of vocabulary.txt.\nvocabulary = {value}\n");
+        match *self {
+            Self::CifgLstm(Sizes {
+                vocabulary: words,
+                embedding,
+                units,
+                output_bias,
+            }) => format!(
+                "{}\
+                 # The embedding is the output layer too: the projection has its size.\n\
+                 embedding = {embedding}\n\
+                 units = {units}\n\
+                 projection = {embedding}\n\
+                 output_bias = {output_bias}\n",
+                vocabulary(words)
+            ),
+            Self::Lstm(Sizes {
+                vocabulary: words,
+                embedding,
+                units,
+                output_bias,
+            })
+            | Self::Gru(Sizes {
+                vocabulary: words,
+                embedding,
+                units,
+                output_bias,
+            }) => format!(
+                "{}\
+                 # The embedding is the output layer too: the units are projected to its size.\n\
+                 embedding = {embedding}\n\
+                 units = {units}\n\
+                 output_bias = {output_bias}\n",
+                vocabulary(words)
+            ),
+            Self::TanhRnn(StackSizes {
+                vocabulary: words,
+                embedding,
+                units,
+                layers,
+                output_bias,
+            }) => format!(
+                "{}\
+                 # The embedding is the output layer too: the units are projected to its size.\n\
+                 embedding = {embedding}\n\
+                 # Of each layer.\n\
+                 units = {units}\n\
+                 layers = {layers}\n\
+                 output_bias = {output_bias}\n",
+                vocabulary(words)
+            ),
+            Self::Transformer(TransformerSizes {
+                vocabulary: words,
+                embedding,
+                layers,
+                heads,
+                feed_forward,
+                context,
+                output_bias,
+            }) => format!(
+                "{}\
+                 # The embedding is the output layer too.\n\
+                 embedding = {embedding}\n\
+                 layers = {layers}\n\
+                 # They share out the embedding's elements; each gets an even number.\n\
+                 heads = {heads}\n\
+                 feed_forward = {feed_forward}\n\
+                 # Tokens that the network sees at once.\n\
+                 context = {context}\n\
+                 output_bias = {output_bias}\n",
+                vocabulary(words)
+            ),
+        }
+    }
+}
+
+/// How a tensor's initial elements are chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Start {
+    /// Uniform in ±this/√(columns).
+    Uniform(f32),
+    /// The tensor in as many equal stretches, each with its own number.
+    Stretches(&'static [f32]),
+    /// From the frequency that a token has by its place in the vocabulary.
+    Frequency,
+}
+
+impl Start {
+    pub(super) const ZERO: Self = Self::Stretches(&[0.0]);
+    pub(super) const ONE: Self = Self::Stretches(&[1.0]);
+}

@@ -257,14 +257,7 @@ pub fn init_model(root: &Path, messages: &[String], options: &[&str]) -> Result<
             .arg(&public)
             .arg("--out")
             .arg(&folder)
-            .args([
-                "--vocabulary-size",
-                "60",
-                "--embedding",
-                "12",
-                "--units",
-                "16",
-            ])
+            .args(["--vocabulary-size", "60", "--embedding", "12"])
             .args(options),
     )?;
     Ok(folder)

@@ -58,7 +58,7 @@ impl World {
     /// # Errors
     /// When anything of it fails.
     pub fn new(nodes: usize, settings: &[(&str, &str)], options: &[&str]) -> Result<Self> {
-        Self::with_model(&[], nodes, settings, options)
+        Self::with_model(&["--units", "16"], nodes, settings, options)
     }
 
     /// The same with another model: `model` are options of `init-model`.

@@ -34,17 +34,22 @@ fn trains(kind: &[&str]) -> Result<()> {
 
 #[test]
 fn an_lstm_is_trained() -> Result<()> {
-    trains(&["--kind", "lstm"])
+    trains(&["--kind", "lstm", "--units", "16"])
 }
 
 #[test]
 fn a_gru_is_trained() -> Result<()> {
-    trains(&["--kind", "gru"])
+    trains(&["--kind", "gru", "--units", "16"])
 }
 
 #[test]
 fn a_tanh_rnn_of_two_layers_is_trained() -> Result<()> {
-    trains(&["--kind", "tanh-rnn", "--layers", "2"])
+    trains(&["--kind", "tanh-rnn", "--layers", "2", "--units", "16"])
+}
+
+#[test]
+fn a_transformer_is_trained() -> Result<()> {
+    trains(&["--kind", "transformer", "--heads", "2", "--context", "32"])
 }
 
 /// Evolution strategies: a node sends a few hundred bytes a round, and the loss falls.
@@ -63,7 +68,7 @@ fn a_tanh_rnn_is_trained_by_a_few_numbers_a_round() -> Result<()> {
             "{ fedadam = { rate = 0.05, beta1 = 0.9, beta2 = 0.99, tau = 0.001 } }",
         ),
     ];
-    let mut world = World::with_model(&["--kind", "tanh-rnn"], 3, &settings, &[])?;
+    let mut world = World::with_model(&["--kind", "tanh-rnn", "--units", "16"], 3, &settings, &[])?;
     let [before, after] = losses(&mut world, ROUNDS)?;
     let sent = world.nodes[0].wait("uploaded", |event| event["round"] == 1)?;
     let bytes = sent["bytes"].as_u64().context("no bytes")?;

@@ -242,7 +242,8 @@ fn id(folder: &Path) -> Result<String> {
     Ok(id.context("no client_id")?.to_owned())
 }
 
-/// Makes a tiny model for real nodes, with `init-model` and these options of it, from these messages.
+/// Makes a tiny model for real nodes, with `init-model` and these options of it, which say its
+/// sizes, from these messages.
 ///
 /// # Errors
 /// When the command fails.
@@ -257,7 +258,7 @@ pub fn init_model(root: &Path, messages: &[String], options: &[&str]) -> Result<
             .arg(&public)
             .arg("--out")
             .arg(&folder)
-            .args(["--vocabulary-size", "60", "--embedding", "12"])
+            .args(["--vocabulary-size", "60"])
             .args(options),
     )?;
     Ok(folder)

@@ -29,6 +29,9 @@ pub struct World {
 /// Each of the many processes of a test loads libtorch: on a busy machine that adds up.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// The sizes of a tiny network with one recurrent cell, as options of `init-model`.
+const CELL: [&str; 4] = ["--embedding", "12", "--units", "16"];
+
 /// Nodes do not trust the coordinator, and joining, answering and training take as long as they
 /// take.
 const REAL: [(&str, &str); 5] = [
@@ -58,7 +61,7 @@ impl World {
     /// # Errors
     /// When anything of it fails.
     pub fn new(nodes: usize, settings: &[(&str, &str)], options: &[&str]) -> Result<Self> {
-        Self::with_model(&["--units", "16"], nodes, settings, options)
+        Self::with_model(&CELL, nodes, settings, options)
     }
 
     /// The same with another model: `model` are options of `init-model`.

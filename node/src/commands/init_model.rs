@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 
 use crate::model::{
     Architecture, DESCRIPTION_FILE, ModelDescription, ModelFiles, ModelKind, Sizes, StackSizes,
@@ -22,27 +22,11 @@ pub(super) struct Arguments {
     /// The most words of the vocabulary, the four special ones included.
     #[arg(long, default_value_t = 5000)]
     vocabulary_size: usize,
-    /// Elements of a word's vector, and of the recurrent projection.
-    #[arg(long, default_value_t = 96)]
-    embedding: u32,
-    /// Units of the cell, or of each layer [default: 256].
-    #[arg(long)]
-    units: Option<u32>,
     /// What kind of network.
     #[arg(long, value_enum, default_value_t = ModelKind::CifgLstm)]
     kind: ModelKind,
-    /// Layers of a tanh RNN [default: 1] or blocks of a Transformer [default: 2].
-    #[arg(long)]
-    layers: Option<u32>,
-    /// Heads of a Transformer's attention [default: 4].
-    #[arg(long)]
-    heads: Option<u32>,
-    /// Units of a Transformer's feed-forward network [default: 4 times the embedding].
-    #[arg(long)]
-    feed_forward: Option<u32>,
-    /// Tokens that a Transformer sees at once [default: 64].
-    #[arg(long)]
-    context: Option<u32>,
+    #[command(flatten)]
+    sizes: SizeArguments,
     /// Whether each word has a bias at the output.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
     output_bias: bool,
@@ -57,12 +41,105 @@ pub(super) struct Arguments {
     force: bool,
 }
 
+/// Each kind of network has some of these; what another kind has is refused.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Sizes of the network")]
+struct SizeArguments {
+    /// Elements of a token's vector [default: 96].
+    #[arg(long, value_name = "N")]
+    embedding: Option<u32>,
+    /// Units of the cell or of each layer; not of a transformer [default: 256].
+    #[arg(long, value_name = "N")]
+    units: Option<u32>,
+    /// Layers, of a tanh-rnn [default: 1] or a transformer [default: 2].
+    #[arg(long, value_name = "N")]
+    layers: Option<u32>,
+    /// Heads of a transformer's attention, which share out the embedding [default: 4].
+    #[arg(long, value_name = "N")]
+    heads: Option<u32>,
+    /// Units of a transformer's feed-forward networks [default: 4 times the embedding].
+    #[arg(long, value_name = "N")]
+    feed_forward: Option<u32>,
+    /// Tokens that a transformer sees at once [default: 32].
+    #[arg(long, value_name = "N")]
+    context: Option<u32>,
+}
+
+impl SizeArguments {
+    /// The architecture, with defaults where nothing is given.
+    fn architecture(
+        &self,
+        kind: ModelKind,
+        vocabulary: u32,
+        output_bias: bool,
+    ) -> anyhow::Result<Architecture> {
+        self.check(kind)?;
+        let embedding = self.embedding.unwrap_or(96);
+        let sizes = Sizes {
+            vocabulary,
+            embedding,
+            units: self.units.unwrap_or(256),
+            output_bias,
+        };
+        Ok(match kind {
+            ModelKind::CifgLstm => Architecture::CifgLstm(sizes),
+            ModelKind::Lstm => Architecture::Lstm(sizes),
+            ModelKind::Gru => Architecture::Gru(sizes),
+            ModelKind::TanhRnn => Architecture::TanhRnn(StackSizes {
+                vocabulary,
+                embedding,
+                units: sizes.units,
+                layers: self.layers.unwrap_or(1),
+                output_bias,
+            }),
+            ModelKind::Transformer => Architecture::Transformer(TransformerSizes {
+                vocabulary,
+                embedding,
+                layers: self.layers.unwrap_or(2),
+                heads: self.heads.unwrap_or(4),
+                feed_forward: self.feed_forward.unwrap_or(embedding.saturating_mul(4)),
+                context: self.context.unwrap_or(32),
+                output_bias,
+            }),
+        })
+    }
+
+    /// Refuses a size that this kind of network does not have.
+    fn check(&self, kind: ModelKind) -> anyhow::Result<()> {
+        let belonging: &[&str] = match kind {
+            ModelKind::CifgLstm | ModelKind::Lstm | ModelKind::Gru => &["embedding", "units"],
+            ModelKind::TanhRnn => &["embedding", "units", "layers"],
+            ModelKind::Transformer => &["embedding", "layers", "heads", "feed-forward", "context"],
+        };
+        for (flag, given) in [
+            ("embedding", self.embedding),
+            ("units", self.units),
+            ("layers", self.layers),
+            ("heads", self.heads),
+            ("feed-forward", self.feed_forward),
+            ("context", self.context),
+        ] {
+            if let Some(value) = given {
+                ensure!(
+                    belonging.contains(&flag),
+                    "--{flag} {value} does not belong to --kind {}, whose sizes are --{}",
+                    kind.as_str(),
+                    belonging.join(", --")
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     ensure!(
         arguments.force || !arguments.out.join(DESCRIPTION_FILE).exists(),
         "{} already holds a model; take another folder, or replace it with --force",
         arguments.out.display()
     );
+    // Before anything is read.
+    arguments.sizes.check(arguments.kind)?;
     let mut messages = Vec::new();
     for path in &arguments.vocabulary_from {
         messages.append(&mut text::read(path, arguments.format, None)?);
@@ -70,7 +147,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let words = messages.iter().map(|message| message.text.as_str());
     let vocabulary = Vocabulary::from_text(words, arguments.vocabulary_size)?;
     let words = u32::try_from(vocabulary.len()).context("the vocabulary is too large")?;
-    let architecture = arguments.architecture(words)?;
+    let architecture =
+        arguments
+            .sizes
+            .architecture(arguments.kind, words, arguments.output_bias)?;
     let description = ModelDescription::new(architecture, arguments.seed)?;
     let initial = Weights::initial(&description);
     let files = ModelFiles::new(description, vocabulary)?;
@@ -83,71 +163,4 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         files.description.parameters()
     );
     Ok(())
-}
-
-impl Arguments {
-    /// The architecture with so many words.
-    fn architecture(&self, vocabulary: u32) -> anyhow::Result<Architecture> {
-        let (embedding, output_bias) = (self.embedding, self.output_bias);
-        let units = self.units.unwrap_or(256);
-        let cell = Sizes {
-            vocabulary,
-            embedding,
-            units,
-            output_bias,
-        };
-        let (architecture, foreign) = match self.kind {
-            ModelKind::CifgLstm => (Architecture::CifgLstm(cell), self.of_stacks()),
-            ModelKind::Lstm => (Architecture::Lstm(cell), self.of_stacks()),
-            ModelKind::Gru => (Architecture::Gru(cell), self.of_stacks()),
-            ModelKind::TanhRnn => {
-                let sizes = StackSizes {
-                    vocabulary,
-                    embedding,
-                    units,
-                    layers: self.layers.unwrap_or(1),
-                    output_bias,
-                };
-                (Architecture::TanhRnn(sizes), self.of_transformers())
-            }
-            ModelKind::Transformer => {
-                let sizes = TransformerSizes {
-                    vocabulary,
-                    embedding,
-                    layers: self.layers.unwrap_or(2),
-                    heads: self.heads.unwrap_or(4),
-                    feed_forward: self.feed_forward.unwrap_or(embedding.saturating_mul(4)),
-                    context: self.context.unwrap_or(64),
-                    output_bias,
-                };
-                (
-                    Architecture::Transformer(sizes),
-                    vec![("units", self.units)],
-                )
-            }
-        };
-        for (flag, value) in foreign {
-            if let Some(value) = value {
-                bail!(
-                    "--{flag} {value} does not belong to --kind {}: leave it out, or take another kind",
-                    self.kind.as_str()
-                );
-            }
-        }
-        Ok(architecture)
-    }
-
-    fn of_stacks(&self) -> Vec<(&'static str, Option<u32>)> {
-        let mut flags = self.of_transformers();
-        flags.push(("layers", self.layers));
-        flags
-    }
-
-    fn of_transformers(&self) -> Vec<(&'static str, Option<u32>)> {
-        vec![
-            ("heads", self.heads),
-            ("feed-forward", self.feed_forward),
-            ("context", self.context),
-        ]
-    }
 }

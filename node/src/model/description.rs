@@ -77,6 +77,9 @@ impl ModelDescription {
     ///
     /// # Errors
     /// A [`DescriptionError`] that names the size and the limit.
+    ///
+    /// # Panics
+    /// Never: the number of parameters that is converted was bounded before.
     pub fn new(architecture: Architecture, seed: u32) -> Result<Self, DescriptionError> {
         for bound in architecture.bounds() {
             let Bound {

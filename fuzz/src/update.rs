@@ -3,7 +3,9 @@
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use secagg::{Context, GraphKind, Parameters, Session, ThreatModel, Vector};
 use secagg_learning::{
-    Budget, CodecError, Compression, Counter, Counters, LocalOptimizer, Parts, Plan, Residual, Rotated, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdateCodec, UpdatePlan, compression::Transform,
+    Budget, CodecError, Compression, Counter, Counters, LocalOptimizer, Parts, Plan, Residual,
+    Rotated, RoundKind, ServerOptimizerConfig, TrainingPlan, UpdateCodec, UpdatePlan,
+    compression::Transform,
     plan::{COUNTERS_SEGMENT, UPDATE_SEGMENT},
 };
 
@@ -108,7 +110,9 @@ fn agreed(choices: &mut Choices<'_>) -> Option<(Plan, Session)> {
             _ => Compression {
                 rotation: match choices.below(2) {
                     0 => None,
-                    _ => Some(Rotated { range: size(choices) }),
+                    _ => Some(Rotated {
+                        range: size(choices),
+                    }),
                 },
                 fraction: f32::from(choices.byte()) / 255.0,
                 feedback: choices.below(2) == 1,
@@ -226,7 +230,9 @@ fn meant(
     if plan.kind() == RoundKind::EvaluateOnly {
         return (Vec::new(), capped);
     }
-    let clipped = whole.iter().map(|element| (f64::from(*element) * clip) as f32);
+    let clipped = whole
+        .iter()
+        .map(|element| (f64::from(*element) * clip) as f32);
     let mut rotated: Vec<f32> = clipped.collect();
     transform.rotate(&mut rotated);
     let weight = counters

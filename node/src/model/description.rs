@@ -87,6 +87,9 @@ impl ModelDescription {
     ///
     /// # Errors
     /// A [`DescriptionError`] that names the size and the limit.
+    ///
+    /// # Panics
+    /// Never: the number of parameters that is converted was bounded before.
     pub fn of(
         text: TextUnits,
         architecture: Architecture,

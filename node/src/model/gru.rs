@@ -101,11 +101,11 @@ mod tests {
             let input = hand.product("cell_input", hand.row("embedding", token));
             let recalled = hand.product("cell_recurrent", &state);
             let bias = hand.tensor("cell_bias");
-            for unit in 0..units {
+            for (unit, state) in state.iter_mut().enumerate() {
                 let gate = |row: usize| sigmoid(bias[row] + input[row] + recalled[row]);
                 let (reset, update, row) = (gate(unit), gate(units + unit), 2 * units + unit);
                 let candidate = (bias[row] + input[row] + reset * recalled[row]).tanh();
-                state[unit] = (1.0 - update) * candidate + update * state[unit];
+                *state = (1.0 - update) * candidate + update * *state;
             }
             hand.scores(&hand.product("projection", &state))
         });

@@ -66,13 +66,3 @@ fn a_transformer_is_trained() -> Result<()> {
         0.5,
     )
 }
-
-/// Messages are longer than the context: each is read in several parts.
-#[test]
-fn a_transformer_of_characters_is_trained() -> Result<()> {
-    trains(
-        "--text characters --kind transformer --embedding 16 --layers 1 --heads 2 --context 12",
-        &[("training.max_words", "160")],
-        0.8,
-    )
-}

@@ -154,9 +154,10 @@ impl ModelDescription {
         let mut table: Table = toml::from_str(text).map_err(syntax)?;
         let kind = take(&mut table, "kind")?;
         let seed = take(&mut table, "seed")?;
-        let text = match table.contains_key("text") {
-            true => take(&mut table, "text")?,
-            false => TextUnits::Words,
+        let text = if table.contains_key("text") {
+            take(&mut table, "text")?
+        } else {
+            TextUnits::Words
         };
         let projection = match kind {
             ModelKind::CifgLstm => Some(take(&mut table, "projection")?),

@@ -66,3 +66,12 @@ fn a_transformer_is_trained() -> Result<()> {
         0.5,
     )
 }
+
+#[test]
+fn a_transformer_over_characters_is_trained() -> Result<()> {
+    trains(
+        "--text characters --kind transformer --embedding 16 --layers 1 --heads 2 --context 12",
+        &[("training.max_words", "160")],
+        0.8,
+    )
+}

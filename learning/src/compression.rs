@@ -29,14 +29,13 @@
 //! until it likes the coordinates gets a sum over coordinates of its choice, which it gets of all of
 //! them where the fraction is 1.
 
-use rand_chacha::{
-    ChaCha20Rng,
-    rand_core::{Rng, SeedableRng},
-};
+use rand_chacha::rand_core::Rng;
 use secagg::Session;
-use sha2::{Digest, Sha256};
 
-use crate::plan::UpdatePlan;
+use crate::{
+    plan::UpdatePlan,
+    randomness::{session_seed, stream_of, with_signs},
+};
 
 /// The rotation and the selection of one session.
 #[derive(Clone, Debug)]
@@ -51,7 +50,7 @@ impl Transform {
     /// What a plan asks for in a session.
     #[must_use]
     pub fn new(update: &UpdatePlan, session: &Session) -> Self {
-        Self::from_seed(update, seed(session))
+        Self::from_seed(update, session_seed(SEED, session))
     }
 
     fn from_seed(update: &UpdatePlan, seed: [u8; 32]) -> Self {
@@ -183,14 +182,8 @@ impl Rotation {
     fn signs(&self, stream: u64, block: &mut [f32]) {
         #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
         let scale = (self.block as f64).sqrt().recip() as f32;
-        let mut random = stream_of(self.seed, stream);
-        for elements in block.chunks_mut(32) {
-            let bits = random.next_u32();
-            for (index, element) in elements.iter_mut().enumerate() {
-                let negative = (bits >> index & 1) << 31;
-                *element *= f32::from_bits(scale.to_bits() ^ negative);
-            }
-        }
+        let random = stream_of(self.seed, stream);
+        with_signs(random, scale, block, |element, scale| *element *= scale);
     }
 }
 
@@ -241,19 +234,7 @@ fn positions(len: u32, count: u32, seed: [u8; 32]) -> Vec<u32> {
     chosen
 }
 
-fn seed(session: &Session) -> [u8; 32] {
-    Sha256::new()
-        .chain_update(b"secagg-learning/v1/compression")
-        .chain_update(session.id().as_bytes())
-        .finalize()
-        .into()
-}
-
-fn stream_of(seed: [u8; 32], stream: u64) -> ChaCha20Rng {
-    let mut random = ChaCha20Rng::from_seed(seed);
-    random.set_stream(stream);
-    random
-}
+const SEED: &[u8] = b"secagg-learning/v1/compression";
 
 /// The streams of a session's seed.
 const POSITIONS: u64 = 0;

@@ -30,15 +30,13 @@
 //! The numbers of one client are masked like an update. Their mean tells the loss along P directions,
 //! which an update tells along all of them.
 
-use rand_chacha::{
-    ChaCha20Rng,
-    rand_core::{Rng, SeedableRng},
-};
 use secagg::Session;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::plan::{PlanError, check};
+use crate::{
+    plan::{PlanError, check},
+    randomness::{session_seed, stream_of, with_signs},
+};
 
 /// How a round with evolution strategies looks around.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,11 +67,7 @@ impl Directions {
     /// so that each attempt has directions of its own, which both sides know.
     #[must_use]
     pub fn new(session: &Session) -> Self {
-        let seed = Sha256::new()
-            .chain_update(b"secagg-learning/v1/evolution")
-            .chain_update(session.id().as_bytes())
-            .finalize();
-        Self::from_seed(seed.into())
+        Self::from_seed(session_seed(b"secagg-learning/v1/evolution", session))
     }
 
     /// Those of a seed: for what has no session, such as tests and simulations.
@@ -84,15 +78,8 @@ impl Directions {
 
     /// Adds `step` times the direction of a pair to the trained parameters.
     pub fn add(&self, pair: u32, step: f32, parameters: &mut [f32]) {
-        let mut random = ChaCha20Rng::from_seed(self.seed);
-        random.set_stream(u64::from(pair));
-        for elements in parameters.chunks_mut(32) {
-            let bits = random.next_u32();
-            for (index, element) in elements.iter_mut().enumerate() {
-                let negative = (bits >> index & 1) << 31;
-                *element += f32::from_bits(step.to_bits() ^ negative);
-            }
-        }
+        let random = stream_of(self.seed, u64::from(pair));
+        with_signs(random, step, parameters, |element, step| *element += step);
     }
 
     /// The update of so many trained parameters from the mean of what the clients have sent, one

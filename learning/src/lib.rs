@@ -36,6 +36,7 @@ pub mod counters;
 pub mod evolution;
 pub mod optimizer;
 pub mod plan;
+mod randomness;
 mod rounding;
 pub mod schedule;
 pub mod selection;

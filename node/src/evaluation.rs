@@ -76,17 +76,30 @@ const SCORES: usize = 1 << 22;
 /// Evaluates a model on all messages.
 #[must_use]
 pub fn evaluate(model: &Model, text: &TokenizedText) -> Evaluation {
-    let most_positions = most_positions(model);
     // Messages of like length together: fewer steps altogether.
     let mut order: Vec<usize> = (0..text.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(text.message(index).len()));
     let mut sum = Evaluation::default();
+    in_batches(model, text, &order, |messages| {
+        add_batch(&mut sum, model, messages);
+    });
+    sum
+}
+
+/// Calls `work` with these messages, in this order, as many at once as are evaluated at once.
+pub(crate) fn in_batches<'a>(
+    model: &Model,
+    text: &'a TokenizedText,
+    indices: &[usize],
+    mut work: impl FnMut(&mut [&'a [Token]]),
+) {
+    let most_positions = most_positions(model);
     let mut pending: Vec<&[Token]> = Vec::new();
     let mut positions = 0;
-    for index in order {
+    for &index in indices {
         let message = text.message(index);
         if positions > 0 && positions + message.len() - 1 > most_positions {
-            add_batch(&mut sum, model, &mut pending);
+            work(&mut pending);
             pending.clear();
             positions = 0;
         }
@@ -94,13 +107,12 @@ pub fn evaluate(model: &Model, text: &TokenizedText) -> Evaluation {
         pending.push(message);
     }
     if !pending.is_empty() {
-        add_batch(&mut sum, model, &mut pending);
+        work(&mut pending);
     }
-    sum
 }
 
 /// How many positions are evaluated at once.
-pub(crate) fn most_positions(model: &Model) -> usize {
+fn most_positions(model: &Model) -> usize {
     // The embedding's rows are the vocabulary.
     let rows = model.description().shapes().iter();
     let widest = rows.filter_map(|shape| shape.dimensions.first()).max();

@@ -8,7 +8,7 @@ use rand_chacha::rand_core::SeedableRng;
 use secagg_learning::{Directions, Evolution, Parts};
 use tch::{Reduction, Tensor};
 
-use crate::evaluation::most_positions;
+use crate::evaluation::in_batches;
 use crate::model::{Batch, Model};
 use crate::training::{TrainingError, TrainingLoss, TrainingProgress, shuffle};
 use crate::vocabulary::{Token, TokenizedText};
@@ -101,41 +101,18 @@ pub fn explore(
 /// The received weights with those in the parts moved along a direction.
 fn moved(received: &[f32], task: &ExplorationTask<'_>, pair: u32, step: f32) -> Vec<f32> {
     let mut weights = received.to_vec();
-    if task.parts.is_all() {
-        task.directions.add(pair, step, &mut weights);
-        return weights;
-    }
-    let mut part = Vec::new();
-    for stretch in task.parts.stretches(received.len()) {
-        part.extend_from_slice(&received[stretch]);
-    }
+    let mut part = task.parts.gather(received);
     task.directions.add(pair, step, &mut part);
-    let mut rest = part.as_slice();
-    for stretch in task.parts.stretches(received.len()) {
-        let (elements, after) = rest.split_at(stretch.len());
-        weights[stretch].copy_from_slice(elements);
-        rest = after;
-    }
+    task.parts.put(&part, &mut weights);
     weights
 }
 
 /// The loss on some messages, as many at once as an evaluation holds.
 fn loss(model: &Model, text: &TokenizedText, indices: &[usize]) -> TrainingLoss {
-    let most = most_positions(model);
     let mut sum = TrainingLoss::default();
-    let mut pending: Vec<&[Token]> = Vec::new();
-    let mut positions = 0;
-    for &index in indices {
-        let message = text.message(index);
-        if positions > 0 && positions + message.len() - 1 > most {
-            sum += batch_loss(model, &mut pending);
-            pending.clear();
-            positions = 0;
-        }
-        positions += message.len() - 1;
-        pending.push(message);
-    }
-    sum += batch_loss(model, &mut pending);
+    in_batches(model, text, indices, |messages| {
+        sum += batch_loss(model, messages);
+    });
     sum
 }
 

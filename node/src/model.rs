@@ -3,6 +3,7 @@
 mod architecture;
 #[cfg(test)]
 mod by_hand;
+mod cell;
 mod cifg_lstm;
 mod description;
 mod folder;

@@ -107,7 +107,8 @@ impl Parts {
     }
 
     /// The elements of a flat vector that belong to these parameters.
-    pub(crate) fn gather(&self, flat: &[f32]) -> Vec<f32> {
+    #[must_use]
+    pub fn gather(&self, flat: &[f32]) -> Vec<f32> {
         let mut gathered = Vec::with_capacity(flat.len());
         for stretch in self.stretches(flat.len()) {
             gathered.extend_from_slice(&flat[stretch]);
@@ -121,13 +122,22 @@ impl Parts {
             return gathered;
         }
         let mut flat = vec![0.0; parameters];
-        let mut rest = gathered.as_slice();
-        for stretch in self.stretches(parameters) {
+        self.put(&gathered, &mut flat);
+        flat
+    }
+
+    /// Replaces the elements of a flat vector that belong to these parameters, with as many as
+    /// [`gather`](Self::gather) gives.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn put(&self, gathered: &[f32], flat: &mut [f32]) {
+        let mut rest = gathered;
+        for stretch in self.stretches(flat.len()) {
             let (part, after) = rest.split_at(stretch.len());
             flat[stretch].copy_from_slice(part);
             rest = after;
         }
-        flat
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{TensorShape, cifg_lstm, gru, lstm, tanh_rnn, transformer};
+use super::{TensorShape, cell, cifg_lstm, gru, lstm, tanh_rnn, transformer};
 use crate::vocabulary;
 
 /// What a network is made of: its kind with the sizes that this kind has.
@@ -206,9 +206,8 @@ impl Architecture {
     /// What training starts from, tensor by tensor.
     pub(super) fn start(&self, tensor: &str) -> Start {
         match self {
-            Self::CifgLstm(_) => cifg_lstm::start(tensor),
+            Self::CifgLstm(_) | Self::Gru(_) => cell::start(tensor),
             Self::Lstm(_) => lstm::start(tensor),
-            Self::Gru(_) => gru::start(tensor),
             Self::TanhRnn(_) => tanh_rnn::start(tensor),
             Self::Transformer(sizes) => transformer::start(*sizes, tensor),
         }
@@ -216,59 +215,42 @@ impl Architecture {
 
     /// The sizes as lines of `model.toml`.
     pub(super) fn fields(&self) -> String {
-        let vocabulary = |value: u32| format!("# Lines of vocabulary.txt.\nvocabulary = {value}\n");
-        match *self {
+        let own = match *self {
             Self::CifgLstm(Sizes {
-                vocabulary: words,
+                vocabulary: _,
                 embedding,
                 units,
                 output_bias,
             }) => format!(
-                "{}\
-                 # The embedding is the output layer too: the projection has its size.\n\
+                "# The embedding is the output layer too: the projection has its size.\n\
                  embedding = {embedding}\n\
                  units = {units}\n\
                  projection = {embedding}\n\
-                 output_bias = {output_bias}\n",
-                vocabulary(words)
+                 output_bias = {output_bias}\n"
             ),
-            Self::Lstm(Sizes {
-                vocabulary: words,
-                embedding,
-                units,
-                output_bias,
-            })
-            | Self::Gru(Sizes {
-                vocabulary: words,
-                embedding,
-                units,
-                output_bias,
-            }) => format!(
-                "{}\
-                 # The embedding is the output layer too: the units are projected to its size.\n\
-                 embedding = {embedding}\n\
-                 units = {units}\n\
-                 output_bias = {output_bias}\n",
-                vocabulary(words)
+            Self::Lstm(sizes) | Self::Gru(sizes) => format!(
+                "# The embedding is the output layer too: the units are projected to its size.\n\
+                 embedding = {}\n\
+                 units = {}\n\
+                 output_bias = {}\n",
+                sizes.embedding, sizes.units, sizes.output_bias
             ),
             Self::TanhRnn(StackSizes {
-                vocabulary: words,
+                vocabulary: _,
                 embedding,
                 units,
                 layers,
                 output_bias,
             }) => format!(
-                "{}\
-                 # The embedding is the output layer too: the units are projected to its size.\n\
+                "# The embedding is the output layer too: the units are projected to its size.\n\
                  embedding = {embedding}\n\
                  # Of each layer.\n\
                  units = {units}\n\
                  layers = {layers}\n\
-                 output_bias = {output_bias}\n",
-                vocabulary(words)
+                 output_bias = {output_bias}\n"
             ),
             Self::Transformer(TransformerSizes {
-                vocabulary: words,
+                vocabulary: _,
                 embedding,
                 layers,
                 heads,
@@ -276,8 +258,7 @@ impl Architecture {
                 context,
                 output_bias,
             }) => format!(
-                "{}\
-                 # The embedding is the output layer too.\n\
+                "# The embedding is the output layer too.\n\
                  embedding = {embedding}\n\
                  layers = {layers}\n\
                  # They share out the embedding's elements; each gets an even number.\n\
@@ -285,10 +266,11 @@ impl Architecture {
                  feed_forward = {feed_forward}\n\
                  # Tokens that the network sees at once.\n\
                  context = {context}\n\
-                 output_bias = {output_bias}\n",
-                vocabulary(words)
+                 output_bias = {output_bias}\n"
             ),
-        }
+        };
+        let vocabulary = self.vocabulary();
+        format!("# Lines of vocabulary.txt.\nvocabulary = {vocabulary}\n{own}")
     }
 }
 

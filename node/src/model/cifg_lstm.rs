@@ -5,96 +5,39 @@
 use tch::Tensor;
 use tch::nn::Path;
 
-use super::architecture::Start;
-use super::tied::{self, Tied, variable};
-use super::unroll::unroll;
+use super::cell::{self, Cell};
 use super::{Network, Sizes, TensorShape};
 
 /// Rows of the gates' matrices, in thirds: forget gate f, output gate o, candidate g.
 const GATES: u32 = 3;
 
 #[derive(Debug)]
-pub(super) struct CifgLstm {
-    tied: Tied,
-    /// `[3 · units, embedding]`
-    input: Tensor,
-    /// `[3 · units, projection]`
-    recurrent: Tensor,
-    /// `[3 · units]`
-    bias: Tensor,
-    /// `[projection, units]`
-    projection: Tensor,
-}
+pub(super) struct CifgLstm(Cell);
 
 /// One bias for each of the three gates, none for the projection: 1,412,250 parameters at Hard et
 /// al.'s sizes.
 pub(super) fn shapes(sizes: Sizes) -> Vec<TensorShape> {
-    let [rows, embedding, units] =
-        [GATES * sizes.units, sizes.embedding, sizes.units].map(|size| size as usize);
-    let mut shapes = tied::shapes(sizes.vocabulary, sizes.embedding, sizes.output_bias);
-    shapes.extend([
-        TensorShape::new("cell_bias", &[rows]),
-        TensorShape::new("cell_input", &[rows, embedding]),
-        TensorShape::new("cell_recurrent", &[rows, embedding]),
-        TensorShape::new("projection", &[embedding, units]),
-    ]);
-    shapes
-}
-
-/// The cell's bias is zero. The cell's input and the embedding are larger than is usual: the tied
-/// embedding would otherwise start with scores so alike that hundreds of steps pass before training
-/// takes hold.
-pub(super) fn start(tensor: &str) -> Start {
-    match tensor {
-        "cell_bias" => Start::ZERO,
-        "cell_input" => Start::Uniform(4.0),
-        "embedding" => Start::Uniform(3.0),
-        "output_bias" => Start::Frequency,
-        "projection" => Start::Uniform(2.0),
-        _ => Start::Uniform(1.0),
-    }
+    cell::shapes(sizes, GATES, sizes.embedding)
 }
 
 impl CifgLstm {
     /// Names the variables; their values come from the weights that are loaded next.
     pub(super) fn new(root: &Path<'_>, sizes: Sizes) -> Self {
-        let [rows, embedding, units] =
-            [GATES * sizes.units, sizes.embedding, sizes.units].map(i64::from);
-        Self {
-            tied: Tied::new(root, sizes.vocabulary, sizes.embedding, sizes.output_bias),
-            input: variable(root, "cell_input", &[rows, embedding]),
-            recurrent: variable(root, "cell_recurrent", &[rows, embedding]),
-            bias: variable(root, "cell_bias", &[rows]),
-            projection: variable(root, "projection", &[embedding, units]),
-        }
+        Self(Cell::new(root, sizes, GATES, sizes.embedding))
     }
 }
 
 impl Network for CifgLstm {
     fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor {
-        let [recurrent, projection] = [&self.recurrent, &self.projection].map(Tensor::tr);
-        // The input's part of all gates at all steps, in one product.
-        let input = self.bias.addmm(&self.tied.read(tokens), &self.input.tr());
-        let [projected, units] = [0, 1].map(|axis| self.projection.size()[axis]);
-        let states = unroll(
-            &input,
-            active,
-            [projected, units],
-            |input, [state, cell]| {
-                let gates = input.addmm(state, &recurrent);
-                let gates = gates.chunk(GATES.into(), 1);
-                let [forget, output, candidate] = gates.as_slice() else {
-                    unreachable!("three gates were asked for");
-                };
-                let (forget, output, candidate) =
-                    (forget.sigmoid(), output.sigmoid(), candidate.tanh());
-                // c' = f · c + (1 − f) · g
-                let cell = candidate.lerp_tensor(cell, &forget);
-                let state = (output * cell.tanh()).mm(&projection);
-                [state, cell]
-            },
-        );
-        self.tied.scores(&states)
+        self.0.memory_scores(tokens, active, |gates, cell| {
+            let [forget, output, candidate] = gates else {
+                unreachable!("three gates were asked for");
+            };
+            let (forget, output, candidate) =
+                (forget.sigmoid(), output.sigmoid(), candidate.tanh());
+            // c' = f · c + (1 − f) · g
+            (candidate.lerp_tensor(cell, &forget), output)
+        })
     }
 }
 

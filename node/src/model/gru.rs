@@ -5,76 +5,36 @@
 use tch::Tensor;
 use tch::nn::Path;
 
-use super::architecture::Start;
-use super::tied::{self, Tied, variable};
+use super::cell::{self, Cell};
 use super::unroll::unroll;
 use super::{Network, Sizes, TensorShape};
 
 /// Rows of the gates' matrices, in thirds: reset gate r, update gate z, candidate n.
 const GATES: u32 = 3;
 
+/// Its units are projected for the output alone. Nothing smaller can be fed back, since z mixes old and
+/// new units one by one.
 #[derive(Debug)]
-pub(super) struct Gru {
-    tied: Tied,
-    /// `[3 · units, embedding]`
-    input: Tensor,
-    /// `[3 · units, units]`
-    recurrent: Tensor,
-    /// `[3 · units]`
-    bias: Tensor,
-    /// `[embedding, units]`: from the units to the output alone. Nothing smaller can be fed back,
-    /// since z mixes old and new units one by one.
-    projection: Tensor,
-}
+pub(super) struct Gru(Cell);
 
 /// The names and shapes of all tensors.
 pub(super) fn shapes(sizes: Sizes) -> Vec<TensorShape> {
-    let [rows, embedding, units] =
-        [GATES * sizes.units, sizes.embedding, sizes.units].map(|size| size as usize);
-    let mut shapes = tied::shapes(sizes.vocabulary, sizes.embedding, sizes.output_bias);
-    shapes.extend([
-        TensorShape::new("cell_bias", &[rows]),
-        TensorShape::new("cell_input", &[rows, embedding]),
-        TensorShape::new("cell_recurrent", &[rows, units]),
-        TensorShape::new("projection", &[embedding, units]),
-    ]);
-    shapes
-}
-
-/// As the CIFG-LSTM starts, and for the same reason.
-pub(super) fn start(tensor: &str) -> Start {
-    match tensor {
-        "cell_bias" => Start::ZERO,
-        "cell_input" => Start::Uniform(4.0),
-        "embedding" => Start::Uniform(3.0),
-        "output_bias" => Start::Frequency,
-        "projection" => Start::Uniform(2.0),
-        _ => Start::Uniform(1.0),
-    }
+    cell::shapes(sizes, GATES, sizes.units)
 }
 
 impl Gru {
     /// Names the variables; their values come from the weights that are loaded next.
     pub(super) fn new(root: &Path<'_>, sizes: Sizes) -> Self {
-        let [rows, embedding, units] =
-            [GATES * sizes.units, sizes.embedding, sizes.units].map(i64::from);
-        Self {
-            tied: Tied::new(root, sizes.vocabulary, sizes.embedding, sizes.output_bias),
-            input: variable(root, "cell_input", &[rows, embedding]),
-            recurrent: variable(root, "cell_recurrent", &[rows, units]),
-            bias: variable(root, "cell_bias", &[rows]),
-            projection: variable(root, "projection", &[embedding, units]),
-        }
+        Self(Cell::new(root, sizes, GATES, sizes.units))
     }
 }
 
 impl Network for Gru {
     fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor {
-        let recurrent = self.recurrent.tr();
-        // The input's part of all gates at all steps, in one product.
-        let input = self.bias.addmm(&self.tied.read(tokens), &self.input.tr());
-        let units = self.projection.size()[1];
-        let states = unroll(&input, active, [units], |input, [state]| {
+        let Self(cell) = self;
+        let recurrent = cell.recurrent.tr();
+        let units = cell.projection.size()[1];
+        let states = unroll(&cell.read(tokens), active, [units], |input, [state]| {
             let recalled = state.mm(&recurrent);
             let gates =
                 (input.narrow(1, 0, 2 * units) + recalled.narrow(1, 0, 2 * units)).sigmoid();
@@ -84,7 +44,7 @@ impl Network for Gru {
             // h' = (1 − z) · n + z · h
             [candidate.lerp_tensor(state, &update)]
         });
-        self.tied.scores(&states.mm(&self.projection.tr()))
+        cell.tied.scores(&states.mm(&cell.projection.tr()))
     }
 }
 

@@ -5,91 +5,46 @@ use tch::Tensor;
 use tch::nn::Path;
 
 use super::architecture::Start;
-use super::tied::{self, Tied, variable};
-use super::unroll::unroll;
+use super::cell::{self, Cell};
 use super::{Network, Sizes, TensorShape};
 
 /// Rows of the gates' matrices, in quarters: input gate i, forget gate f, output gate o, candidate g.
 const GATES: u32 = 4;
 
 #[derive(Debug)]
-pub(super) struct Lstm {
-    tied: Tied,
-    /// `[4 · units, embedding]`
-    input: Tensor,
-    /// `[4 · units, projection]`
-    recurrent: Tensor,
-    /// `[4 · units]`
-    bias: Tensor,
-    /// `[projection, units]`
-    projection: Tensor,
-}
+pub(super) struct Lstm(Cell);
 
 /// The names and shapes of all tensors.
 pub(super) fn shapes(sizes: Sizes) -> Vec<TensorShape> {
-    let [rows, embedding, units] =
-        [GATES * sizes.units, sizes.embedding, sizes.units].map(|size| size as usize);
-    let mut shapes = tied::shapes(sizes.vocabulary, sizes.embedding, sizes.output_bias);
-    shapes.extend([
-        TensorShape::new("cell_bias", &[rows]),
-        TensorShape::new("cell_input", &[rows, embedding]),
-        TensorShape::new("cell_recurrent", &[rows, embedding]),
-        TensorShape::new("projection", &[embedding, units]),
-    ]);
-    shapes
+    cell::shapes(sizes, GATES, sizes.embedding)
 }
 
-/// As the CIFG-LSTM starts, but for the forget gate's bias: with 1 the cell remembers from the start
+/// As other cells start, but for the forget gate's bias: with 1 the cell remembers from the start
 /// (Jozefowicz et al. 2015, section 2.2). CIFG could not: it would then hardly take anything in.
 pub(super) fn start(tensor: &str) -> Start {
     match tensor {
         "cell_bias" => Start::Stretches(&[0.0, 1.0, 0.0, 0.0]),
-        "cell_input" => Start::Uniform(4.0),
-        "embedding" => Start::Uniform(3.0),
-        "output_bias" => Start::Frequency,
-        "projection" => Start::Uniform(2.0),
-        _ => Start::Uniform(1.0),
+        other => cell::start(other),
     }
 }
 
 impl Lstm {
     /// Names the variables; their values come from the weights that are loaded next.
     pub(super) fn new(root: &Path<'_>, sizes: Sizes) -> Self {
-        let [rows, embedding, units] =
-            [GATES * sizes.units, sizes.embedding, sizes.units].map(i64::from);
-        Self {
-            tied: Tied::new(root, sizes.vocabulary, sizes.embedding, sizes.output_bias),
-            input: variable(root, "cell_input", &[rows, embedding]),
-            recurrent: variable(root, "cell_recurrent", &[rows, embedding]),
-            bias: variable(root, "cell_bias", &[rows]),
-            projection: variable(root, "projection", &[embedding, units]),
-        }
+        Self(Cell::new(root, sizes, GATES, sizes.embedding))
     }
 }
 
 impl Network for Lstm {
     fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor {
-        let [recurrent, projection] = [&self.recurrent, &self.projection].map(Tensor::tr);
-        // The input's part of all gates at all steps, in one product.
-        let input = self.bias.addmm(&self.tied.read(tokens), &self.input.tr());
-        let [projected, units] = [0, 1].map(|axis| self.projection.size()[axis]);
-        let states = unroll(
-            &input,
-            active,
-            [projected, units],
-            |input, [state, cell]| {
-                let gates = input.addmm(state, &recurrent);
-                let gates = gates.chunk(GATES.into(), 1);
-                let [taken, forget, output, candidate] = gates.as_slice() else {
-                    unreachable!("four gates were asked for");
-                };
-                // c' = f · c + i · g
-                let cell = forget.sigmoid() * cell + taken.sigmoid() * candidate.tanh();
-                let state = (output.sigmoid() * cell.tanh()).mm(&projection);
-                [state, cell]
-            },
-        );
-        self.tied.scores(&states)
+        self.0.memory_scores(tokens, active, |gates, cell| {
+            let [taken, forget, output, candidate] = gates else {
+                unreachable!("four gates were asked for");
+            };
+            // c' = f · c + i · g
+            let cell = forget.sigmoid() * cell + taken.sigmoid() * candidate.tanh();
+            (cell, output.sigmoid())
+        })
     }
 }
 

@@ -26,6 +26,12 @@ pub(super) struct Arguments {
     /// The folder that text is read from [default: that of the experiment's file].
     #[arg(long, value_name = "DIR", conflicts_with = "plot")]
     data: Option<PathBuf>,
+    /// What the run is called in its results and in plots [default: the experiment's file].
+    #[arg(long, value_name = "NAME", conflicts_with = "plot")]
+    name: Option<String>,
+    /// Another value for a key of the experiment, such as training.batch=8; can be given often.
+    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "plot")]
+    settings: Vec<String>,
     /// Remove the results of an earlier run, and begin anew.
     #[arg(long, conflicts_with = "plot")]
     restart: bool,
@@ -50,11 +56,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     disable_core_dumps().context("core dumps cannot be switched off")?;
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read the experiment {}", file.display()))?;
-    let experiment = Experiment::parse(&text).with_context(|| file.display().to_string())?;
-    let name = file
-        .file_stem()
-        .unwrap_or(file.as_os_str())
-        .to_string_lossy();
+    let experiment = Experiment::parse_with(&text, &arguments.settings)
+        .with_context(|| file.display().to_string())?;
+    let stem = file.file_stem().unwrap_or(file.as_os_str());
+    let name = match &arguments.name {
+        Some(name) => name.clone(),
+        None => stem.to_string_lossy().into_owned(),
+    };
     let folder = file.parent().unwrap_or(Path::new(""));
     let out = match &arguments.out {
         Some(out) => out.clone(),

@@ -6,6 +6,7 @@
 
 mod plan;
 mod raw;
+mod setting;
 #[cfg(test)]
 mod tests;
 
@@ -150,6 +151,17 @@ pub enum ExperimentError {
         /// What the parser said, with the line.
         problem: String,
     },
+    /// What replaces a value is not of the form `KEY=VALUE`.
+    #[error(
+        "the setting {setting:?} is refused: {problem}; it must be like training.batch=8 or \
+         'server={{ fedavg = {{ rate = 1.0 }} }}'"
+    )]
+    Setting {
+        /// The setting as written.
+        setting: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A value is out of range.
     #[error("{key} is {value}; allowed is {allowed}")]
     OutOfRange {
@@ -195,9 +207,28 @@ impl Experiment {
     /// # Errors
     /// [`ExperimentError`] that names the key, its value and what is allowed.
     pub fn parse(text: &str) -> Result<Self, ExperimentError> {
-        let raw: raw::File = toml::from_str(text).map_err(|error| ExperimentError::Syntax {
-            problem: error.to_string(),
-        })?;
+        Self::checked(toml::from_str(text).map_err(syntax)?)
+    }
+
+    /// Reads a file of which some values are replaced, or added: each setting is `KEY=VALUE`, with the
+    /// key's tables before it (`training.batch=8`) and the value as in the file.
+    ///
+    /// # Errors
+    /// As [`Experiment::parse`]; also [`ExperimentError::Setting`] for a setting that is not of that
+    /// form.
+    pub fn parse_with(text: &str, settings: &[String]) -> Result<Self, ExperimentError> {
+        let mut file: toml::Table = toml::from_str(text).map_err(syntax)?;
+        for setting in settings {
+            setting::apply(&mut file, setting)?;
+        }
+        if settings.is_empty() {
+            // Errors then say the line.
+            return Self::parse(text);
+        }
+        Self::checked(toml::Value::Table(file).try_into().map_err(syntax)?)
+    }
+
+    fn checked(raw: raw::File) -> Result<Self, ExperimentError> {
         let experiment = raw.check()?;
         // Whatever the model's size, the plan's own checks name a value that is out of range.
         experiment.plan(1)?;
@@ -211,6 +242,12 @@ impl Experiment {
     /// [`ExperimentError::Plan`] when a value is out of range, or a sum could overflow.
     pub fn plan(&self, parameters: u32) -> Result<Plan, ExperimentError> {
         self.plan.over(parameters, self.cohort.clients)
+    }
+}
+
+fn syntax(error: toml::de::Error) -> ExperimentError {
+    ExperimentError::Syntax {
+        problem: error.to_string(),
     }
 }
 

@@ -6,6 +6,7 @@ use tch::kind::Element;
 
 use crate::generation::Predictor;
 use crate::model::{Batch, Model};
+use crate::personal::Personal;
 use crate::vocabulary::{FIRST_ANSWER, Token, TokenizedText};
 
 /// Sums over all tokens that had to be predicted, each message's end included.
@@ -52,7 +53,12 @@ impl Evaluation {
 
     /// Adds one token: all words' scores, the logarithm of their exponentials' sum, and the right word.
     fn add(&mut self, scores: &[f32], log_sum: f32, target: usize) {
-        self.loss_sum += f64::from(log_sum - scores[target]);
+        self.add_ranked(scores, f64::from(log_sum - scores[target]), target);
+    }
+
+    /// Adds one token: what all words are ranked by, the loss, and the right word.
+    fn add_ranked(&mut self, scores: &[f32], loss: f64, target: usize) {
+        self.loss_sum += loss;
         if let Some(right) = target.checked_sub(FIRST_ANSWER as usize) {
             let rank = rank(&scores[FIRST_ANSWER as usize..], right);
             self.top1 += u64::from(rank < 1);
@@ -81,9 +87,37 @@ pub fn evaluate(model: &Model, text: &TokenizedText) -> Evaluation {
     order.sort_by_key(|&index| std::cmp::Reverse(text.message(index).len()));
     let mut sum = Evaluation::default();
     in_batches(model, text, &order, |messages| {
-        add_batch(&mut sum, model, messages);
+        for_each_row(
+            model,
+            &Batch::new(messages),
+            |_, scores, log_sum, target| {
+                sum.add(scores, log_sum, target);
+            },
+        );
     });
     sum
+}
+
+/// Evaluates a model on all messages, alone and with a personal part beside it.
+#[must_use]
+pub fn evaluate_personal(
+    model: &Model,
+    personal: &Personal,
+    text: &TokenizedText,
+) -> (Evaluation, Evaluation) {
+    let (mut global, mut both) = (Evaluation::default(), Evaluation::default());
+    let all: Vec<usize> = (0..text.len()).collect();
+    in_batches(model, text, &all, |messages| {
+        let batch = Batch::new(messages);
+        let before = values::<i64>(batch.tokens());
+        for_each_row(model, &batch, |row, scores, log_sum, target| {
+            global.add(scores, log_sum, target);
+            let mut mixed: Vec<f32> = scores.iter().map(|x| (x - log_sum).exp()).collect();
+            personal.mix(Token::try_from(before[row]).expect("a token"), &mut mixed);
+            both.add_ranked(&mixed, -f64::from(mixed[target]).ln(), target);
+        });
+    });
+    (global, both)
 }
 
 /// Calls `work` with these messages, in this order, as many at once as are evaluated at once.
@@ -135,17 +169,18 @@ pub fn evaluate_word_by_word(predictor: &impl Predictor, text: &TokenizedText) -
     sum
 }
 
-fn add_batch(sum: &mut Evaluation, model: &Model, messages: &mut [&[Token]]) {
-    let batch = Batch::new(messages);
-    let scores = tch::no_grad(|| model.logits(&batch));
+/// Calls `work` with each position's number, scores, the logarithm of their exponentials' sum, and the
+/// right word.
+fn for_each_row(model: &Model, batch: &Batch, mut work: impl FnMut(usize, &[f32], f32, usize)) {
+    let scores = tch::no_grad(|| model.logits(batch));
     let log_sums = values::<f32>(&scores.logsumexp([1].as_slice(), false));
     let targets = values::<i64>(batch.targets());
     let words = scores.size()[1].unsigned_abs();
     let scores = values::<f32>(&scores);
     let rows = scores.chunks_exact(usize::try_from(words).expect("a vocabulary fits into memory"));
-    for ((row, log_sum), target) in rows.zip(log_sums).zip(targets) {
+    for (index, ((row, log_sum), target)) in rows.zip(log_sums).zip(targets).enumerate() {
         let target = usize::try_from(target).expect("targets are words");
-        sum.add(row, log_sum, target);
+        work(index, row, log_sum, target);
     }
 }
 
@@ -161,7 +196,7 @@ fn rank(scores: &[f32], right: usize) -> u32 {
     count(before, |score, right| score >= right) + count(from, |score, right| score > right)
 }
 
-fn values<T: Element + Copy + Default>(tensor: &Tensor) -> Vec<T> {
+pub(crate) fn values<T: Element + Copy + Default>(tensor: &Tensor) -> Vec<T> {
     let mut values = vec![T::default(); tensor.numel()];
     let length = values.len();
     tensor.copy_data(&mut values, length);

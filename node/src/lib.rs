@@ -10,6 +10,7 @@
 //! | [`exploration`] | evolution strategies, without any I/O |
 //! | [`clock`], [`memory`] | the time, and the memory that this process takes |
 //! | [`evaluation`] | loss and accuracy on held-out text, without any I/O |
+//! | [`personal`] | the model's predictions, interpolated with what the node's own text says |
 //! | [`generation`] | continues a phrase, suggests next words |
 //! | [`int8`] | inference with weights of 8 bits, without libtorch |
 //! | [`simulate`] | many virtual clients in one process |
@@ -28,6 +29,7 @@ pub mod int8;
 pub mod memory;
 pub mod model;
 pub mod participate;
+pub mod personal;
 pub mod progress;
 pub mod simulate;
 pub mod store;

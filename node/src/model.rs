@@ -76,6 +76,11 @@ impl Batch {
         }
     }
 
+    /// The token that is read at every position.
+    pub(crate) fn tokens(&self) -> &Tensor {
+        &self.tokens
+    }
+
     /// The right answer at every position.
     pub(crate) fn targets(&self) -> &Tensor {
         &self.targets

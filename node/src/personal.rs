@@ -15,10 +15,12 @@ use std::collections::HashMap;
 use tch::Kind;
 
 use crate::evaluation::{in_batches, values};
-use crate::model::{Batch, Model};
+use crate::examples::Examples;
+use crate::model::Model;
 use crate::vocabulary::{BEGIN, Token, TokenizedText};
 
-/// What one person writes, and how much of it is mixed into predictions.
+/// What one person writes, and how much of it is mixed into predictions. By default it is nothing.
+#[derive(Default)]
 pub struct Personal {
     words: Counts,
     /// By the word before.
@@ -58,10 +60,16 @@ const ITERATIONS: usize = 30;
 impl Personal {
     /// Counts a node's training text, and finds how much of it to mix into this model's predictions:
     /// nothing where there is no text.
+    ///
+    /// # Panics
+    /// When the examples are of another task than the model's.
     #[must_use]
-    pub fn new(model: &Model, text: &TokenizedText) -> Self {
+    pub fn new(model: &Model, examples: &Examples) -> Self {
+        let Some(text) = examples.text() else {
+            return Self::default();
+        };
         let mut personal = Self::counted(text);
-        let both = personal.both(model, text);
+        let both = personal.both(model, examples);
         if !both.is_empty() {
             personal.share = share(&both);
         }
@@ -136,18 +144,16 @@ impl Personal {
     }
 
     /// The global and the personal probability of words all over the text.
-    fn both(&self, model: &Model, text: &TokenizedText) -> Vec<[f64; 2]> {
-        let every = text.targets().div_ceil(MOST_PREDICTED).max(1);
-        let messages: Vec<usize> = (0..text.len()).step_by(every).collect();
+    fn both(&self, model: &Model, examples: &Examples) -> Vec<[f64; 2]> {
+        let every = examples.all_targets().div_ceil(MOST_PREDICTED).max(1);
+        let messages: Vec<usize> = (0..examples.len()).step_by(every).collect();
         let mut both = Vec::new();
-        in_batches(model, text, &messages, |messages| {
-            let batch = Batch::new(messages);
-            let scores = tch::no_grad(|| model.logits(&batch).log_softmax(-1, Kind::Float));
+        in_batches(model, examples, &messages, |batch| {
+            let scores = tch::no_grad(|| model.logits(batch).log_softmax(-1, Kind::Float));
             let targets = batch.targets();
             let right = scores.gather(1, &targets.unsqueeze(1), false);
-            let words = values::<i64>(batch.tokens())
-                .into_iter()
-                .zip(values::<i64>(targets));
+            let before = batch.tokens().map(values::<i64>).unwrap_or_default();
+            let words = before.into_iter().zip(values::<i64>(targets));
             for ((before, word), score) in words.zip(values::<f32>(&right)) {
                 let [before, word] = [before, word].map(|token| {
                     Token::try_from(token).unwrap_or(BEGIN) // They were tokens before.

@@ -110,7 +110,8 @@ fn one_kind() {
         &vocabulary,
         messages.iter().map(String::as_str),
         max_words as usize,
-    );
+    )
+    .into();
     let mut model = Model::new(&description, &initial).unwrap();
     for (batch, optimizer) in [
         (16, LocalOptimizer::Sgd { rate: 0.1 }),
@@ -155,7 +156,7 @@ fn the_estimate_is_never_below_and_not_far_above_what_training_takes() {
     let description = ModelDescription::cifg_lstm(sizes, 1).unwrap();
     let initial = Weights::initial(&description);
     let messages = messages();
-    let text = TokenizedText::new(&vocabulary, messages.iter().map(String::as_str), 29);
+    let text = TokenizedText::new(&vocabulary, messages.iter().map(String::as_str), 29).into();
     let mut model = Model::new(&description, &initial).unwrap();
     let mut measured = |batch: u32, memory: u64, proximal: f32, optimizer: LocalOptimizer| {
         let plan = TrainingPlan {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 
 use crate::model::{
-    Architecture, DESCRIPTION_FILE, ModelDescription, ModelFiles, ModelKind, Sizes, StackSizes,
-    TransformerSizes, Weights,
+    Architecture, DESCRIPTION_FILE, MlpSizes, ModelDescription, ModelFiles, ModelKind, Sizes,
+    StackSizes, TransformerSizes, Weights,
 };
 use crate::text::{self, Format};
 use crate::vocabulary::{TextUnits, Vocabulary};
@@ -96,6 +96,11 @@ impl SizeArguments {
                 layers: self.layers.unwrap_or(1),
                 output_bias,
             }),
+            ModelKind::Mlp => Architecture::Mlp(MlpSizes {
+                vocabulary,
+                units: sizes.units,
+                layers: self.layers.unwrap_or(1),
+            }),
             ModelKind::Transformer => Architecture::Transformer(TransformerSizes {
                 vocabulary,
                 embedding,
@@ -116,6 +121,7 @@ impl SizeArguments {
         let belonging: &[&str] = match kind {
             ModelKind::CifgLstm | ModelKind::Lstm | ModelKind::Gru => &["embedding", "units"],
             ModelKind::TanhRnn => &["embedding", "units", "layers"],
+            ModelKind::Mlp => &["units", "layers"],
             ModelKind::Transformer => &["embedding", "layers", "heads", "feed-forward", "context"],
         };
         for (flag, given) in [

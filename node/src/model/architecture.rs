@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{TensorShape, cell, cifg_lstm, gru, lstm, tanh_rnn, transformer};
+use super::Task;
+use super::{TensorShape, cell, cifg_lstm, gru, lstm, mlp, tanh_rnn, task, transformer};
 use crate::vocabulary;
 
 /// What a network is made of: its kind with the sizes that this kind has.
@@ -18,6 +19,8 @@ pub enum Architecture {
     TanhRnn(StackSizes),
     /// A decoder-only Transformer.
     Transformer(TransformerSizes),
+    /// A multilayer perceptron over images.
+    Mlp(MlpSizes),
 }
 
 /// The sizes of a network with one recurrent cell: CIFG-LSTM, LSTM or GRU.
@@ -71,6 +74,26 @@ pub struct TransformerSizes {
     pub output_bias: bool,
 }
 
+/// The sizes of a multilayer perceptron.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MlpSizes {
+    /// Lines of the vocabulary: the four special words and the labels.
+    pub vocabulary: u32,
+    /// Units of each hidden layer.
+    pub units: u32,
+    /// Hidden layers, one above the other.
+    pub layers: u32,
+}
+
+impl MlpSizes {
+    /// How many labels there are.
+    #[must_use]
+    pub const fn labels(&self) -> usize {
+        task::labels(self.vocabulary)
+    }
+}
+
 /// The kinds of network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -86,6 +109,8 @@ pub enum ModelKind {
     TanhRnn,
     /// A decoder-only Transformer.
     Transformer,
+    /// A multilayer perceptron, which classifies images.
+    Mlp,
 }
 
 impl ModelKind {
@@ -98,6 +123,7 @@ impl ModelKind {
             Self::Gru => "gru",
             Self::TanhRnn => "tanh-rnn",
             Self::Transformer => "transformer",
+            Self::Mlp => "mlp",
         }
     }
 
@@ -109,6 +135,18 @@ impl ModelKind {
             Self::Gru => "a GRU (Cho et al. 2014)",
             Self::TanhRnn => "a tanh RNN (Elman 1990)",
             Self::Transformer => "a Transformer (Vaswani et al. 2017)",
+            Self::Mlp => "a multilayer perceptron (Rumelhart et al. 1986)",
+        }
+    }
+
+    /// What networks of this kind learn.
+    #[must_use]
+    pub const fn task(self) -> Task {
+        match self {
+            Self::CifgLstm | Self::Lstm | Self::Gru | Self::TanhRnn | Self::Transformer => {
+                Task::NextToken
+            }
+            Self::Mlp => Task::Classification,
         }
     }
 }
@@ -139,16 +177,18 @@ impl Architecture {
             Self::Gru(_) => ModelKind::Gru,
             Self::TanhRnn(_) => ModelKind::TanhRnn,
             Self::Transformer(_) => ModelKind::Transformer,
+            Self::Mlp(_) => ModelKind::Mlp,
         }
     }
 
-    /// Tokens of the vocabulary, the four special ones included.
+    /// Lines of the vocabulary: the four special words, and tokens or labels.
     #[must_use]
     pub const fn vocabulary(&self) -> u32 {
         match self {
             Self::CifgLstm(sizes) | Self::Lstm(sizes) | Self::Gru(sizes) => sizes.vocabulary,
             Self::TanhRnn(sizes) => sizes.vocabulary,
             Self::Transformer(sizes) => sizes.vocabulary,
+            Self::Mlp(sizes) => sizes.vocabulary,
         }
     }
 
@@ -186,6 +226,10 @@ impl Architecture {
                 bound("feed_forward", sizes.feed_forward, 1, MAX_UNITS),
                 bound("context", sizes.context, 1, MAX_CONTEXT),
             ]),
+            Self::Mlp(sizes) => bounds.extend([
+                bound("units", sizes.units, 1, MAX_UNITS),
+                bound("layers", sizes.layers, 1, MAX_LAYERS),
+            ]),
         }
         bounds
     }
@@ -198,6 +242,7 @@ impl Architecture {
             Self::Gru(sizes) => gru::shapes(sizes),
             Self::TanhRnn(sizes) => tanh_rnn::shapes(sizes),
             Self::Transformer(sizes) => transformer::shapes(sizes),
+            Self::Mlp(sizes) => mlp::shapes(sizes),
         };
         shapes.sort_unstable_by(|left, right| left.name.cmp(&right.name));
         shapes
@@ -210,6 +255,7 @@ impl Architecture {
             Self::Lstm(_) => lstm::start(tensor),
             Self::TanhRnn(_) => tanh_rnn::start(tensor),
             Self::Transformer(sizes) => transformer::start(*sizes, tensor),
+            Self::Mlp(_) => mlp::start(tensor),
         }
     }
 
@@ -268,9 +314,25 @@ impl Architecture {
                  context = {context}\n\
                  output_bias = {output_bias}\n"
             ),
+            Self::Mlp(MlpSizes {
+                vocabulary: _,
+                units,
+                layers,
+            }) => format!(
+                "# Of each hidden layer.\n\
+                 units = {units}\n\
+                 # Hidden ones.\n\
+                 layers = {layers}\n"
+            ),
         };
         let vocabulary = self.vocabulary();
-        format!("# Lines of vocabulary.txt.\nvocabulary = {vocabulary}\n{own}")
+        let lines = match self.kind().task() {
+            Task::NextToken => "# Lines of vocabulary.txt.",
+            Task::Classification => {
+                "# Lines of vocabulary.txt: four special words, then the labels."
+            }
+        };
+        format!("{lines}\nvocabulary = {vocabulary}\n{own}")
     }
 }
 

@@ -11,14 +11,17 @@ use crate::vocabulary::{TokenizedText, Vocabulary};
 
 #[test]
 fn a_batch_is_packed_step_by_step() {
-    let batch = Batch::new(&mut [&[BEGIN, 4, END], &[BEGIN, 5, 6, 7, END], &[BEGIN, 8, END]]);
-    assert_eq!(batch.active, [3, 3, 1, 1]);
+    let batch = Batch::messages(&mut [&[BEGIN, 4, END], &[BEGIN, 5, 6, 7, END], &[BEGIN, 8, END]]);
+    let Input::Tokens { tokens, active } = batch.input() else {
+        panic!("{batch:?}");
+    };
+    assert_eq!(*active, [3, 3, 1, 1]);
     assert_eq!(
-        Vec::<i64>::try_from(&batch.tokens).unwrap(),
+        Vec::<i64>::try_from(tokens).unwrap(),
         [BEGIN, BEGIN, BEGIN, 5, 4, 8, 6, 7].map(i64::from)
     );
     assert_eq!(
-        Vec::<i64>::try_from(&batch.targets).unwrap(),
+        Vec::<i64>::try_from(batch.targets()).unwrap(),
         [5, 4, 8, 6, END, END, 7, END].map(i64::from)
     );
 }
@@ -190,7 +193,7 @@ fn learnt(architecture: Architecture) -> (f64, f64) {
     let description = ModelDescription::new(architecture, 1).unwrap();
     let vocabulary = Vocabulary::from_text(MESSAGES, 64).unwrap();
     assert_eq!(vocabulary.len(), description.vocabulary() as usize);
-    let text = TokenizedText::new(&vocabulary, MESSAGES, 29);
+    let text = TokenizedText::new(&vocabulary, MESSAGES, 29).into();
     let initial = Weights::initial(&description);
     let mut model = Model::new(&description, &initial).unwrap();
     let before = evaluate(&model, &text).loss();

@@ -17,7 +17,7 @@ use tch::nn::Path;
 use self::layout::Layout;
 use super::architecture::Start;
 use super::tied::{self, Tied, variable};
-use super::{Network, TensorShape, TransformerSizes};
+use super::{TensorShape, TextNetwork, TransformerSizes};
 
 #[derive(Debug)]
 pub(super) struct Transformer {
@@ -114,7 +114,7 @@ impl Transformer {
     }
 }
 
-impl Network for Transformer {
+impl TextNetwork for Transformer {
     fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor {
         let layout = Layout::new(active, self.context);
         let rotation = self.rotation.at(layout.places());

@@ -22,6 +22,10 @@ fn text(vocabulary: &Vocabulary, messages: &[&str]) -> TokenizedText {
     TokenizedText::new(vocabulary, messages.iter().copied(), 29)
 }
 
+fn examples(vocabulary: &Vocabulary, messages: &[&str]) -> Examples {
+    text(vocabulary, messages).into()
+}
+
 /// The definition, from the list of all pairs.
 fn by_definition(pairs: &[[Token; 2]], before: Token, word: Token) -> f64 {
     let count = |wanted: &dyn Fn(&[Token; 2]) -> bool| {
@@ -117,9 +121,9 @@ fn the_share_is_the_most_probable_one() {
 fn who_writes_in_an_own_way_is_predicted_better() {
     let (model, vocabulary) = model();
     let own: Vec<&str> = std::iter::repeat_n("d e d e c", 40).collect();
-    let personal = Personal::new(&model, &text(&vocabulary, &own));
+    let personal = Personal::new(&model, &examples(&vocabulary, &own));
     assert!(personal.share() > 0.9, "{personal:?}");
-    let held_out = text(&vocabulary, &["d e d e c", "d e d e"]);
+    let held_out = examples(&vocabulary, &["d e d e c", "d e d e"]);
     let (global, both) = evaluate_personal(&model, &personal, &held_out);
     assert_eq!(global.tokens, both.tokens);
     assert!(both.loss() < 0.5 * global.loss(), "{global:?} {both:?}");
@@ -129,9 +133,9 @@ fn who_writes_in_an_own_way_is_predicted_better() {
 #[test]
 fn who_has_no_text_gets_the_global_model() {
     let (model, vocabulary) = model();
-    let personal = Personal::new(&model, &text(&vocabulary, &[]));
+    let personal = Personal::new(&model, &examples(&vocabulary, &[]));
     assert!(personal.share().abs() < f64::EPSILON);
-    let held_out = text(&vocabulary, &["a b", "x c"]);
+    let held_out = examples(&vocabulary, &["a b", "x c"]);
     let (global, both) = evaluate_personal(&model, &personal, &held_out);
     let alone = evaluate(&model, &held_out);
     assert_eq!((global.top1, global.top3), (alone.top1, alone.top3));
@@ -142,6 +146,6 @@ fn who_has_no_text_gets_the_global_model() {
 #[test]
 fn one_message_of_one_word_is_no_ground_for_anything() {
     let (model, vocabulary) = model();
-    let personal = Personal::new(&model, &text(&vocabulary, &["a"]));
+    let personal = Personal::new(&model, &examples(&vocabulary, &["a"]));
     assert!(personal.share() < 0.5, "{personal:?}");
 }

@@ -21,11 +21,17 @@ pub enum Counter {
     ValidationTop3,
     /// Held-out tokens that were predicted.
     ValidationTokens,
+    /// As [`Counter::ValidationLoss`], with what the client mixes in of its own.
+    PersonalLoss,
+    /// As [`Counter::ValidationTop1`], with what the client mixes in of its own.
+    PersonalTop1,
+    /// As [`Counter::ValidationTop3`], with what the client mixes in of its own.
+    PersonalTop3,
 }
 
 impl Counter {
     /// Every counter, in the order of the segment.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Weight,
         Self::TrainLoss,
         Self::TrainTokens,
@@ -33,6 +39,9 @@ impl Counter {
         Self::ValidationTop1,
         Self::ValidationTop3,
         Self::ValidationTokens,
+        Self::PersonalLoss,
+        Self::PersonalTop1,
+        Self::PersonalTop3,
     ];
 
     /// The counter's name in messages to people.
@@ -45,6 +54,9 @@ impl Counter {
             Self::ValidationTop1 => "validation_top1",
             Self::ValidationTop3 => "validation_top3",
             Self::ValidationTokens => "validation_tokens",
+            Self::PersonalLoss => "personal_loss",
+            Self::PersonalTop1 => "personal_top1",
+            Self::PersonalTop3 => "personal_top3",
         }
     }
 
@@ -57,17 +69,22 @@ impl Counter {
     pub(crate) fn maximum_with_cap(self, weight_cap: u32) -> u64 {
         match self {
             Self::Weight => u64::from(weight_cap),
-            Self::TrainLoss | Self::ValidationLoss => LOSS_MAXIMUM,
+            Self::TrainLoss | Self::ValidationLoss | Self::PersonalLoss => LOSS_MAXIMUM,
             Self::TrainTokens
             | Self::ValidationTop1
             | Self::ValidationTop3
-            | Self::ValidationTokens => u64::from(u32::MAX),
+            | Self::ValidationTokens
+            | Self::PersonalTop1
+            | Self::PersonalTop3 => u64::from(u32::MAX),
         }
     }
 
     /// A value above the maximum is clipped to it (weight, losses), or else refused (tokens).
     pub(crate) const fn clips(self) -> bool {
-        matches!(self, Self::Weight | Self::TrainLoss | Self::ValidationLoss)
+        matches!(
+            self,
+            Self::Weight | Self::TrainLoss | Self::ValidationLoss | Self::PersonalLoss
+        )
     }
 
     const fn index(self) -> usize {
@@ -101,6 +118,21 @@ pub struct Validation {
     pub top3: f64,
     /// The number of tokens.
     pub tokens: u64,
+    /// The same tokens, predicted with what each client mixes in of its own; none in what was stored
+    /// before there was such a thing.
+    pub personal: Option<PersonalValidation>,
+}
+
+/// How well predictions are that are each client's own: those of the global weights, interpolated with
+/// what the client's text says, where it does that, and else those of the global weights alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PersonalValidation {
+    /// Mean cross-entropy, nats a token.
+    pub loss: f64,
+    /// Share of the tokens, 0 to 1, whose most probable prediction was right.
+    pub top1: f64,
+    /// Share of the tokens, 0 to 1, that were among the three most probable predictions.
+    pub top3: f64,
 }
 
 /// A figure that no honest computation gives.
@@ -179,6 +211,24 @@ impl Counters {
         Ok(())
     }
 
+    /// Adds what evaluation on the same held-out text saw, with what the client mixes in of its own:
+    /// where it mixes in nothing, the figures of [`Self::record_validation`] once more.
+    ///
+    /// # Errors
+    /// [`CountersError::Loss`] where `loss_nats` is not a number or negative; nothing is added.
+    pub fn record_personal(
+        &mut self,
+        loss_nats: f64,
+        top1: u64,
+        top3: u64,
+    ) -> Result<(), CountersError> {
+        let loss = fixed_point(Counter::PersonalLoss, loss_nats)?;
+        self.add(Counter::PersonalLoss, loss);
+        self.add(Counter::PersonalTop1, top1);
+        self.add(Counter::PersonalTop3, top3);
+        Ok(())
+    }
+
     /// Mean training loss, nats a token; `None` where no token was trained on.
     pub fn train_loss(&self) -> Option<f64> {
         self.mean_loss(Counter::TrainLoss, Counter::TrainTokens)
@@ -187,6 +237,7 @@ impl Counters {
     /// Loss, perplexity and accuracies on held-out text; `None` where there was none.
     pub fn validation(&self) -> Option<Validation> {
         let loss = self.mean_loss(Counter::ValidationLoss, Counter::ValidationTokens)?;
+        let personal_loss = self.mean_loss(Counter::PersonalLoss, Counter::ValidationTokens)?;
         let tokens = self.value(Counter::ValidationTokens);
         let share = |counter| self.value(counter) as f64 / tokens as f64;
         Some(Validation {
@@ -195,6 +246,11 @@ impl Counters {
             top1: share(Counter::ValidationTop1),
             top3: share(Counter::ValidationTop3),
             tokens,
+            personal: Some(PersonalValidation {
+                loss: personal_loss,
+                top1: share(Counter::PersonalTop1),
+                top3: share(Counter::PersonalTop3),
+            }),
         })
     }
 
@@ -241,7 +297,7 @@ mod tests {
         for (index, counter) in Counter::ALL.into_iter().enumerate() {
             assert_eq!(counter.index(), index);
             assert_eq!(
-                Counters::from_values([1, 2, 3, 4, 5, 6, 7]).value(counter),
+                Counters::from_values([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]).value(counter),
                 index as u64 + 1
             );
         }
@@ -253,9 +309,11 @@ mod tests {
         counters.record_training(10, 1.5, 4).unwrap();
         counters.record_training(5, 0.25, 3).unwrap();
         counters.record_validation(3.0, 2, 3, 4).unwrap();
+        counters.record_personal(1.0, 3, 4).unwrap();
         assert_eq!(
             counters.values(),
-            &[15, 114_688, 7, 196_608, 2, 3, 4] // 1.75 × 65,536 and 3 × 65,536
+            // 1.75, 3 and 1 × 65,536.
+            &[15, 114_688, 7, 196_608, 2, 3, 4, 65_536, 3, 4]
         );
         assert_eq!(counters.train_loss(), Some(0.25));
         let validation = counters.validation().unwrap();
@@ -264,6 +322,12 @@ mod tests {
         assert_eq!(validation.top1, 0.5);
         assert_eq!(validation.top3, 0.75);
         assert_eq!(validation.tokens, 4);
+        let personal = PersonalValidation {
+            loss: 0.25,
+            top1: 0.75,
+            top3: 1.0,
+        };
+        assert_eq!(validation.personal, Some(personal));
     }
 
     #[test]
@@ -286,6 +350,7 @@ mod tests {
             counters.record_validation(f64::NAN, 0, 0, 1),
             Err(CountersError::Loss { counter: Counter::ValidationLoss, nats }) if nats.is_nan()
         ));
+        assert!(counters.record_personal(f64::NAN, 0, 0).is_err());
         assert_eq!(counters, Counters::new());
     }
 
@@ -298,7 +363,7 @@ mod tests {
         counters.record_training(1, 1.0, 1).unwrap();
         assert_eq!(
             counters.values(),
-            &[u64::MAX, u64::MAX, u64::MAX, 0, 0, 0, 0]
+            &[u64::MAX, u64::MAX, u64::MAX, 0, 0, 0, 0, 0, 0, 0]
         );
         // A negative zero is zero.
         counters.record_validation(-0.0, 0, 0, 1).unwrap();

@@ -43,7 +43,7 @@ pub mod selection;
 pub mod stopping;
 
 pub use codec::{CodecError, DecodedSum, Encoded, Residual, UpdateCodec};
-pub use counters::{Counter, Counters, CountersError, Validation};
+pub use counters::{Counter, Counters, CountersError, PersonalValidation, Validation};
 pub use evolution::{Directions, Evolution};
 pub use optimizer::{OptimizerError, ServerOptimizer};
 pub use plan::{

@@ -81,7 +81,7 @@ impl Setting {
 }
 
 fn weight(examples: u64) -> Counters {
-    Counters::from_values([examples, 0, 0, 0, 0, 0, 0])
+    Counters::from_values([examples, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
 /// What one client sends before rounding, by the definition: clipped, weighted, clamped.
@@ -146,9 +146,9 @@ proptest! {
         let mut setting = Setting::new(RoundKind::Train, update);
         let mut sum = Vector::zero(setting.session.layout());
         let mut expected = vec![0.0; update.parameters as usize];
-        let mut counters = [0_u64; 7];
+        let mut counters = [0_u64; Counter::ALL.len()];
         for (delta, examples, rest) in &cohort {
-            let mut own = [*examples; 7];
+            let mut own = [*examples; Counter::ALL.len()];
             own[1..].iter_mut().zip(rest).for_each(|(to, from)| *to = u64::from(*from));
             let vector = setting.encode(delta, &Counters::from_values(own)).unwrap();
             sum.add(&vector).unwrap();
@@ -249,6 +249,9 @@ fn the_largest_cohort_at_the_extremes_does_not_overflow() {
                 u64::from(u32::MAX),
                 u64::MAX,
                 u64::from(u32::MAX),
+                u64::from(u32::MAX),
+                u64::from(u32::MAX),
+                u64::MAX,
                 u64::from(u32::MAX),
                 u64::from(u32::MAX),
             ]);
@@ -353,12 +356,15 @@ fn an_update_that_does_not_fit_the_plan_is_refused() {
         })
     );
     for (index, counter) in Counter::ALL.into_iter().enumerate() {
-        let mut values = [0; 7];
+        let mut values = [0; Counter::ALL.len()];
         values[index] = (1 << 32) + 1;
         let encoded = setting.encode(&[0.0; 4], &Counters::from_values(values));
         match counter {
             // The weight is clipped to the cap; a loss may be larger than that.
-            Counter::Weight | Counter::TrainLoss | Counter::ValidationLoss => {
+            Counter::Weight
+            | Counter::TrainLoss
+            | Counter::ValidationLoss
+            | Counter::PersonalLoss => {
                 let counters: Vec<_> = encoded
                     .unwrap()
                     .segment(COUNTERS_SEGMENT)
@@ -416,16 +422,17 @@ fn a_session_of_another_plan_is_refused() {
 #[test]
 fn a_sum_that_the_contributors_cannot_have_sent_is_refused() {
     let setting = Setting::new(RoundKind::Train, UPDATE);
-    let vector = |update: [u64; 4], counters: [u64; 7]| -> Result<Vector, InputError> {
-        Vector::builder(&setting.session)
-            .segment(UPDATE_SEGMENT, update)?
-            .segment(COUNTERS_SEGMENT, counters)?
-            .build()
-    };
-    let edge = vector([0, 65_534, 65_534, 0], [10, 0, 0, 0, 0, 0, 0]).unwrap();
+    let vector =
+        |update: [u64; 4], counters: [u64; Counter::ALL.len()]| -> Result<Vector, InputError> {
+            Vector::builder(&setting.session)
+                .segment(UPDATE_SEGMENT, update)?
+                .segment(COUNTERS_SEGMENT, counters)?
+                .build()
+        };
+    let edge = vector([0, 65_534, 65_534, 0], [10, 0, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
     let mean = setting.decode(&edge, 1).unwrap().mean_delta;
     assert_eq!(mean, Some(vec![-1.0, 1.0, 1.0, -1.0]));
-    let above = vector([0, 65_534, 65_535, 0], [10, 0, 0, 0, 0, 0, 0]).unwrap();
+    let above = vector([0, 65_534, 65_535, 0], [10, 0, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
     assert_eq!(
         setting.decode(&above, 1),
         Err(CodecError::ElementSum {
@@ -434,7 +441,7 @@ fn a_sum_that_the_contributors_cannot_have_sent_is_refused() {
             bound: 65_534
         })
     );
-    let heavy = vector([0; 4], [11, 0, 0, 0, 0, 0, 0]).unwrap();
+    let heavy = vector([0; 4], [11, 0, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
     assert_eq!(
         setting.decode(&heavy, 1),
         Err(CodecError::CounterSum {

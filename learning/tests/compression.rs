@@ -68,7 +68,7 @@ fn session(plan: &Plan, round: u64) -> Session {
 }
 
 fn weight(examples: u64) -> Counters {
-    Counters::from_values([examples, 0, 0, 0, 0, 0, 0])
+    Counters::from_values([examples, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
 fn norm(vector: &[f64]) -> f64 {

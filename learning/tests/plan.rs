@@ -77,7 +77,7 @@ fn the_layout_is_the_update_then_the_counters() {
         .collect();
     assert_eq!(
         shape,
-        [(UPDATE_SEGMENT, 1_412_250, 20), (COUNTERS_SEGMENT, 7, 52)]
+        [(UPDATE_SEGMENT, 1_412_250, 20), (COUNTERS_SEGMENT, 10, 52)]
     );
     assert_eq!(train.update_len(), 1_412_250);
     let evaluate = train.with_kind(RoundKind::EvaluateOnly).unwrap();

@@ -28,6 +28,15 @@ pub struct Evaluation {
     pub tokens: u64,
 }
 
+impl std::ops::AddAssign for Evaluation {
+    fn add_assign(&mut self, other: Self) {
+        self.loss_sum += other.loss_sum;
+        self.top1 += other.top1;
+        self.top3 += other.top3;
+        self.tokens += other.tokens;
+    }
+}
+
 impl Evaluation {
     /// Nats a token; 0 without tokens.
     #[must_use]

@@ -94,13 +94,14 @@ fn weights_after(folder: &Folder, round: u64) -> anyhow::Result<PathBuf> {
 /// A row holds the figures of the weights that the nodes received in that round.
 fn table(rounds: &[Round]) -> String {
     let mut text = format!(
-        "{:>5}  {:<8} {:>8} {:>11} {:>7} {:>7} {:>12} {:>4} {:>8} {:>9} {:>9}\n",
+        "{:>5}  {:<8} {:>8} {:>11} {:>7} {:>7} {:>8} {:>12} {:>4} {:>8} {:>9} {:>9}\n",
         "round",
         "kind",
         "loss",
         "perplexity",
         "top-1",
         "top-3",
+        "personal",
         "contributors",
         "lost",
         "seconds",
@@ -110,6 +111,7 @@ fn table(rounds: &[Round]) -> String {
     for round in rounds {
         let completed = &round.completed;
         let figures = completed.figures.validation;
+        let personal = figures.and_then(|figures| figures.personal);
         let cell = |value: Option<f64>, digits: usize| {
             value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
         };
@@ -118,13 +120,14 @@ fn table(rounds: &[Round]) -> String {
             RoundKind::EvaluateOnly => "evaluate",
         };
         text += &format!(
-            "{:>5}  {:<8} {:>8} {:>11} {:>7} {:>7} {:>12} {:>4} {:>8.1} {:>9.2} {:>9.2}\n",
+            "{:>5}  {:<8} {:>8} {:>11} {:>7} {:>7} {:>8} {:>12} {:>4} {:>8.1} {:>9.2} {:>9.2}\n",
             completed.round,
             kind,
             cell(figures.map(|figures| figures.loss), 4),
             cell(figures.map(|figures| figures.perplexity), 1),
             cell(figures.map(|figures| figures.top1 * 100.0), 2),
             cell(figures.map(|figures| figures.top3 * 100.0), 2),
+            cell(personal.map(|figures| figures.top1 * 100.0), 2),
             round.contributors,
             round.lost,
             completed.wall_ms / 1e3,
@@ -132,20 +135,14 @@ fn table(rounds: &[Round]) -> String {
             completed.bytes_down as f64 / 1e6,
         );
     }
-    text + "loss, perplexity, top-1 and top-3 (in %) are those of the weights before the round\n"
+    text + "loss, perplexity, top-1 and top-3 (in %) are those of the weights before the round; \
+            personal is top-1 with what each node mixes in of its own text\n"
 }
 
 fn round_json(round: &Round) -> Value {
     let completed = &round.completed;
-    let validation = completed.figures.validation.map(|figures| {
-        json!({
-            "loss": figures.loss,
-            "perplexity": figures.perplexity,
-            "top1": figures.top1,
-            "top3": figures.top3,
-            "tokens": figures.tokens,
-        })
-    });
+    let validation = completed.figures.validation;
+    let validation = validation.as_ref().map(history::validation_json);
     json!({
         "round": completed.round,
         "attempt": completed.attempt,

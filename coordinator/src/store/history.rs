@@ -2,8 +2,9 @@
 
 use rusqlite::{OptionalExtension as _, Row, TransactionBehavior, params, types::Type};
 use secagg::ClientId;
-use secagg_learning::{RoundFigure, RoundKind, Validation};
+use secagg_learning::{PersonalValidation, RoundFigure, RoundKind, Validation};
 use secagg_wire::digest::Digest;
+use serde_json::{Value, json};
 
 use super::{Store, StoreError};
 
@@ -146,9 +147,11 @@ impl Store {
             weight,
             validation,
         } = completed.figures;
+        let personal = validation.and_then(|figures| figures.personal);
         transaction.execute(
             "INSERT INTO rounds VALUES
-             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+              ?18, ?19)",
             params![
                 completed.round,
                 completed.attempt,
@@ -166,6 +169,9 @@ impl Store {
                 validation.map(|figures| figures.tokens),
                 completed.weights.map(|digest| *digest.as_bytes()),
                 completed.optimizer.map(|digest| *digest.as_bytes()),
+                personal.map(|figures| figures.loss),
+                personal.map(|figures| figures.top1),
+                personal.map(|figures| figures.top3),
             ],
         )?;
         for participant in participants {
@@ -200,7 +206,8 @@ impl Store {
                   WHERE p.round = rounds.round AND lost_in IS NULL),
                  (SELECT COUNT(*) FROM participants p
                   WHERE p.round = rounds.round AND lost_in IS NOT NULL),
-                 (SELECT COUNT(*) FROM attempts a WHERE a.round = rounds.round)
+                 (SELECT COUNT(*) FROM attempts a WHERE a.round = rounds.round),
+                 personal_loss, personal_top1, personal_top3
              FROM rounds ORDER BY round",
         )?;
         let rows = statement.query_map([], round_of)?;
@@ -289,6 +296,20 @@ pub(crate) fn validation_by_weights(rounds: &[Round]) -> Vec<RoundFigure> {
     figures
 }
 
+/// Validation figures in events and reports.
+pub(crate) fn validation_json(figures: &Validation) -> Value {
+    json!({
+        "loss": figures.loss,
+        "perplexity": figures.perplexity,
+        "top1": figures.top1,
+        "top3": figures.top3,
+        "tokens": figures.tokens,
+        "personal": figures.personal.map(|personal| {
+            json!({ "loss": personal.loss, "top1": personal.top1, "top3": personal.top3 })
+        }),
+    })
+}
+
 /// The name of a kind in history and events.
 pub(crate) fn kind_name(kind: RoundKind) -> &'static str {
     match kind {
@@ -305,6 +326,15 @@ fn round_of(row: &Row<'_>) -> Result<Round, rusqlite::Error> {
         _ => return Err(rusqlite::Error::InvalidColumnType(2, kind, Type::Text)),
     };
     let loss: Option<f64> = row.get(9)?;
+    let personal_loss: Option<f64> = row.get(18)?;
+    let personal = match personal_loss {
+        None => None,
+        Some(loss) => Some(PersonalValidation {
+            loss,
+            top1: row.get(19)?,
+            top3: row.get(20)?,
+        }),
+    };
     let validation = match loss {
         None => None,
         Some(loss) => Some(Validation {
@@ -313,6 +343,7 @@ fn round_of(row: &Row<'_>) -> Result<Round, rusqlite::Error> {
             top1: row.get(10)?,
             top3: row.get(11)?,
             tokens: row.get(12)?,
+            personal,
         }),
     };
     let digest = |index| {

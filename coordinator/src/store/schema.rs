@@ -6,7 +6,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::StoreError;
 
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     // `enrol` writes tokens while `run` reads them.
@@ -21,7 +21,7 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
         0 => connection.execute_batch(&format!(
             "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
         ))?,
-        1 => from_version_1(connection)?,
+        1 | 2 => upgrade(connection)?,
         VERSION => {}
         found => {
             return Err(StoreError::Version {
@@ -33,13 +33,19 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Nothing read the digests of uploads.
-fn from_version_1(connection: &Connection) -> Result<(), StoreError> {
+/// Up to version 1 there were digests of uploads, which nothing read; up to version 2 there were no personal
+/// figures.
+fn upgrade(connection: &Connection) -> Result<(), StoreError> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     // Another process may have done it meanwhile.
     let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found == 1 {
         transaction.execute_batch("ALTER TABLE uploads DROP COLUMN sha256")?;
+    }
+    if found < VERSION {
+        for name in ["personal_loss", "personal_top1", "personal_top3"] {
+            transaction.execute_batch(&format!("ALTER TABLE rounds ADD COLUMN {name} REAL"))?;
+        }
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     Ok(transaction.commit()?)
@@ -93,7 +99,10 @@ CREATE TABLE IF NOT EXISTS rounds (
     validation_top3 REAL,
     validation_tokens INTEGER,
     weights_sha256 BLOB,
-    optimizer_sha256 BLOB
+    optimizer_sha256 BLOB,
+    personal_loss REAL,
+    personal_top1 REAL,
+    personal_top3 REAL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS participants (
     round INTEGER NOT NULL REFERENCES rounds,
@@ -120,6 +129,7 @@ mod tests {
              PRIMARY KEY (round, attempt, client_id)",
         );
         assert!(tables.contains("    sha256 BLOB"));
+        let tables = without_personal(&tables);
         connection.execute_batch(&tables).unwrap();
         connection
             .execute_batch(
@@ -133,6 +143,34 @@ mod tests {
                 Ok((row.get(0)?, row.get(1)?, row.get(3)?))
             });
             assert_eq!(upload, Ok((3, 1, 6)));
+        }
+    }
+
+    fn without_personal(tables: &str) -> String {
+        let since_3 = ",\n    personal_loss REAL,\n    personal_top1 REAL,\n    personal_top3 REAL";
+        assert!(tables.contains(since_3));
+        tables.replace(since_3, "")
+    }
+
+    #[test]
+    fn rounds_of_version_2_have_no_personal_figures() {
+        let connection = Connection::open_in_memory().unwrap();
+        let tables = without_personal(TABLES);
+        connection.execute_batch(&tables).unwrap();
+        let round = "INSERT INTO rounds VALUES
+            (1, 1, 'train', 5, 2.5, 3, 4, NULL, 0, 0, 1.5, 0.25, 0.5, 8, NULL, NULL)";
+        connection.execute_batch(round).unwrap();
+        connection.pragma_update(None, "user_version", 2).unwrap();
+        for _ in 0..2 {
+            prepare(&connection).unwrap();
+            let kept = connection.query_row("SELECT * FROM rounds", [], |row| {
+                Ok((
+                    row.get(10)?,
+                    row.get::<_, Option<f64>>(16)?,
+                    row.get::<_, Option<f64>>(18)?,
+                ))
+            });
+            assert_eq!(kept, Ok((1.5, None, None)));
         }
     }
 }

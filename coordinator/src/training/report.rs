@@ -17,15 +17,8 @@ impl Training {
         else {
             return;
         };
-        let validation = completed.figures.validation.map(|figures| {
-            json!({
-                "loss": figures.loss,
-                "perplexity": figures.perplexity,
-                "top1": figures.top1,
-                "top3": figures.top3,
-                "tokens": figures.tokens,
-            })
-        });
+        let validation = completed.figures.validation;
+        let validation = validation.as_ref().map(history::validation_json);
         self.environment.events.event(
             "round_complete",
             json!({
@@ -45,8 +38,11 @@ impl Training {
         let figures = completed.figures.validation.map_or_else(
             || "no held-out text".to_owned(),
             |figures| {
+                let personal = figures.personal.map_or_else(String::new, |personal| {
+                    format!(" ({:.2} % with each node's own)", personal.top1 * 100.0)
+                });
                 format!(
-                    "before it: loss {:.4}, perplexity {:.1}, top-1 {:.2} %, top-3 {:.2} %",
+                    "before it: loss {:.4}, perplexity {:.1}, top-1 {:.2} %{personal}, top-3 {:.2} %",
                     figures.loss,
                     figures.perplexity,
                     figures.top1 * 100.0,

@@ -1,19 +1,22 @@
 //! `eval`: loss and accuracy on held-out text or images.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use secagg_wire::process::disable_core_dumps;
 use serde_json::{Value, json};
 
 use super::model_source::{ModelSource, Weighted};
 use super::print_json;
-use crate::evaluation::{Evaluation, evaluate, evaluate_word_by_word};
+use crate::evaluation::{Evaluation, evaluate, evaluate_personal, evaluate_word_by_word};
 use crate::examples::Examples;
 use crate::generation::{Keyboard, Predictor};
+use crate::model::{Model, ModelFiles};
+use crate::personal::Personal;
 use crate::store::Store;
-use crate::text::{self, Format};
+use crate::text::{self, Format, Message, TextError};
 use crate::vocabulary::{TokenizedText, Vocabulary};
 
 #[derive(Debug, clap::Args)]
@@ -29,6 +32,11 @@ pub(super) struct Arguments {
     /// How messages lie in the text.
     #[arg(long, value_enum, default_value_t, requires = "text")]
     format: Format,
+    /// Show the figures with a personal part, too: predictions interpolated with what the node's own
+    /// training text says or, with --text, each user with what this FILE has of the same user.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "",
+          conflicts_with_all = ["int8", "user"])]
+    personal: Option<PathBuf>,
     /// Show the figures with the weights rounded to 8 bits, too, with sizes and the time that a
     /// keyboard's suggestion takes.
     #[arg(long)]
@@ -84,29 +92,92 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     } else {
         None
     };
+    let compared = match &arguments.personal {
+        Some(path) => {
+            let Weighted::F32(model, _) = &weighted else {
+                bail!("a personal part is mixed into f32 weights only; these are of 8 bits");
+            };
+            let own = personal(arguments, path, &files, model, &examples)?;
+            Some(("personal", figures(&own)))
+        }
+        None => compared.map(|int8| ("int8", int8)),
+    };
     if arguments.json {
-        if let Some(int8) = compared {
-            report["int8"] = int8;
+        if let Some((name, figures)) = compared {
+            report[name] = figures;
         }
         return print_json(&report);
     }
     println!("weights      {}", weights.display());
     println!("messages     {}", examples.len());
     println!("tokens       {}", evaluation.tokens);
-    if compared.is_some() {
-        println!("{:23}f32       int8", "");
+    match &compared {
+        Some(("int8", _)) => println!("{:23}f32       int8", ""),
+        Some((name, _)) => println!("{:20}global {name:>10}", ""),
+        None => {}
     }
     for (name, label, unit, factor, digits) in ROWS {
         let value = |figures: &Value| figures[name].as_f64().map(|value| factor * value);
         let Some(value_f32) = value(&report) else {
             continue;
         };
-        let int8 = compared.as_ref().and_then(value);
-        let int8 = int8.map_or_else(String::new, |int8| format!(" {int8:10.digits$}"));
-        let row = format!("{label:13}{value_f32:.digits$}{int8} {unit}");
+        let other = compared.as_ref().and_then(|(_, figures)| value(figures));
+        let other = other.map_or_else(String::new, |other| format!(" {other:10.digits$}"));
+        let row = format!("{label:13}{value_f32:.digits$}{other} {unit}");
         println!("{}", row.trim_end());
     }
     Ok(())
+}
+
+/// The figures with a personal part: of the node's own training text, or of each user's messages in a file.
+fn personal(
+    arguments: &Arguments,
+    path: &Path,
+    files: &ModelFiles,
+    model: &Model,
+    held_out: &Examples,
+) -> anyhow::Result<Evaluation> {
+    let most = files.vocabulary.units().usual_most();
+    let Some(text) = &arguments.text else {
+        ensure!(
+            path.as_os_str().is_empty(),
+            "--personal takes no file without --text: the node's own training text is what counts"
+        );
+        let directory = arguments.source.dir.as_deref();
+        let stored = Store::open(directory.context("no text: give the node's --dir")?)?.load()?;
+        let lines = stored.training.iter().map(|line| line.as_str());
+        let training = Examples::new(files, lines, most).context("the node's messages")?;
+        return Ok(evaluate_personal(model, &Personal::new(model, &training), held_out).1);
+    };
+    ensure!(
+        !path.as_os_str().is_empty(),
+        "with --text, --personal needs a file: what the same users wrote before"
+    );
+    let [held_out, before] = [text, path].map(|file| by_user(file, arguments.format));
+    let (held_out, before) = (held_out?, before?);
+    let mut sum = Evaluation::default();
+    for (user, messages) in &held_out {
+        let examples = |messages: &[Message]| {
+            let lines = messages.iter().map(|message| message.text.as_str());
+            Examples::new(files, lines, most)
+        };
+        let own = before.get(user).map_or(&[][..], Vec::as_slice);
+        let personal = Personal::new(model, &examples(own)?);
+        sum += evaluate_personal(model, &personal, &examples(messages)?).1;
+    }
+    Ok(sum)
+}
+
+/// A file's messages by their users; all together where it names none.
+fn by_user(
+    path: &Path,
+    format: Format,
+) -> Result<BTreeMap<Option<String>, Vec<Message>>, TextError> {
+    let mut users: BTreeMap<_, Vec<Message>> = BTreeMap::new();
+    for message in text::read(path, format, None)? {
+        users.entry(message.user.clone()).or_default().push(message);
+    }
+    Ok(users)
 }
 
 /// The text of a language model: what 8 bits are for.

@@ -145,6 +145,8 @@ pub async fn join(request: &JoinRequest<'_>, timeouts: &Timeouts) -> Result<Sett
         }
         Err(error) => return Err(error.into()),
     };
+    // Joining again changes the place of the coordinator, not what this node does and when.
+    let old = Settings::read(directory).ok();
     let settings = Settings {
         coordinator: coordinator.clone(),
         pinned,
@@ -153,9 +155,8 @@ pub async fn join(request: &JoinRequest<'_>, timeouts: &Timeouts) -> Result<Sett
         client_id: ClientId::from_identity_key(&key.public()),
         authority: request.authority,
         reconnect_max: Settings::DEFAULT_RECONNECT_MAX,
-        // Joining again changes the place of the coordinator, not when this node trains.
-        train_when: Settings::read(directory)
-            .map_or_else(|_| TrainWhen::default(), |old| old.train_when),
+        personal: old.as_ref().is_none_or(|old| old.personal),
+        train_when: old.map_or_else(TrainWhen::default, |old| old.train_when),
     };
     NodePolicy::default().write_new(directory)?;
     if let Some(pin) = request.authority {

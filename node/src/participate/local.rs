@@ -18,11 +18,12 @@ use super::announcement::TextCounts;
 use super::cancel::Cancel;
 use super::hooks::Hooks;
 use super::randomness::os_rng;
-use crate::evaluation::evaluate;
+use crate::evaluation::{evaluate, evaluate_personal};
 use crate::examples::{ExampleError, Examples};
 use crate::exploration::{ExplorationTask, explore};
 use crate::memory::PeakMemory;
 use crate::model::{Model, ModelFiles, Weights, WeightsError};
+use crate::personal::Personal;
 use crate::progress::Progress;
 use crate::store::{Store, StoreError, StoredText};
 use crate::training::{
@@ -44,6 +45,8 @@ pub(super) struct LocalRound<'a> {
     pub(super) seed: [u8; 32],
     /// Bytes that training may take beside the model.
     pub(super) memory: u64,
+    /// Whether the figures are given with a personal part, too.
+    pub(super) personal: bool,
     pub(super) round: Round,
     pub(super) log: &'a EventLog,
     pub(super) hooks: &'a Hooks,
@@ -102,17 +105,19 @@ impl LocalRound<'_> {
         let mut model = Model::new(&self.model.description, self.weights)?;
         let mut counters = Counters::new();
         self.check_cancelled()?;
-        let evaluation = self
-            .log
-            .measure(self.round, SpanKind::Evaluation, "evaluation", || {
-                evaluate(&model, &held_out)
-            });
-        counters.record_validation(
-            evaluation.loss_sum,
-            evaluation.top1,
-            evaluation.top3,
-            evaluation.tokens,
-        )?;
+        let (global, own) =
+            self.log
+                .measure(self.round, SpanKind::Evaluation, "evaluation", || {
+                    if self.personal && !held_out.is_empty() {
+                        let personal = Personal::new(&model, &training);
+                        evaluate_personal(&model, &personal, &held_out)
+                    } else {
+                        let global = evaluate(&model, &held_out);
+                        (global, global)
+                    }
+                });
+        counters.record_validation(global.loss_sum, global.top1, global.top3, global.tokens)?;
+        counters.record_personal(own.loss_sum, own.top1, own.top3)?;
         drop(held_out);
         self.check_cancelled()?;
         let delta = match self.plan.kind() {
@@ -162,6 +167,8 @@ impl LocalRound<'_> {
         };
         let training = match self.plan.kind() {
             RoundKind::Train => examples(&stored.training)?,
+            // What is personal is counted in it.
+            RoundKind::EvaluateOnly if self.personal => examples(&stored.training)?,
             RoundKind::EvaluateOnly => examples(&[])?,
         };
         Ok((examples(&stored.held_out)?, training))

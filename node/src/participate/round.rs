@@ -220,6 +220,7 @@ impl RoundTask {
                 residual: residual.as_deref(),
                 seed,
                 memory: node.policy.training_memory(),
+                personal: node.settings.personal,
                 round,
                 log: &node.log,
                 hooks: &node.options.hooks,

@@ -38,6 +38,8 @@ pub struct Settings {
     pub authority: Option<AuthorityPin>,
     /// The longest wait between two attempts to connect.
     pub reconnect_max: Duration,
+    /// Whether the node says what predictions are like that are interpolated with its own text.
+    pub personal: bool,
     /// When the node takes part.
     pub train_when: TrainWhen,
 }
@@ -53,8 +55,14 @@ struct Raw {
     #[serde(default)]
     authority: String,
     reconnect_max_seconds: f64,
+    #[serde(default = "yes")]
+    personal: bool,
     #[serde(default)]
     train_when: TrainWhen,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Why there are no settings.
@@ -145,7 +153,11 @@ impl Settings {
              # Who vouches for nodes: this node believes nobody else's credentials.\n\
              authority = \"{}\"\n\
              # The longest wait between two attempts to connect.\n\
-             reconnect_max_seconds = {:?}\n{}",
+             reconnect_max_seconds = {:?}\n\
+             # Whether this node's figures on its held-out text are given once more, into the same sum, with\n\
+             # the model's predictions interpolated with what the node's own text says. That text, and what is\n\
+             # counted in it, stays here.\n\
+             personal = {}\n{}",
             quoted(&self.coordinator.to_string()),
             self.pinned,
             quoted(&self.federation),
@@ -154,6 +166,7 @@ impl Settings {
             self.authority
                 .map_or_else(String::new, |pin| pin.to_string()),
             self.reconnect_max.as_secs_f64(),
+            self.personal,
             self.train_when.to_toml(),
         );
         write_atomic(&path, text.as_bytes(), Access::Owner)
@@ -206,6 +219,7 @@ impl Raw {
             client_id: ClientId::from_bytes(id),
             authority,
             reconnect_max,
+            personal: self.personal,
             train_when: self.train_when,
         })
     }
@@ -229,6 +243,7 @@ mod tests {
                 federation: Federation([9; 32]),
             }),
             reconnect_max: Duration::from_millis(1500),
+            personal: false,
             train_when: TrainWhen {
                 idle: true,
                 mains: false,
@@ -260,9 +275,10 @@ mod tests {
         let path = folder.path().join(SETTINGS_FILE);
         let text = fs::read_to_string(&path).unwrap();
         let (before, _) = text.split_once("[train_when]").unwrap();
-        fs::write(&path, before).unwrap();
+        fs::write(&path, before.replace("personal = false\n", "")).unwrap();
         let read = Settings::read(folder.path()).unwrap();
         assert_eq!(read.train_when, TrainWhen::default());
+        assert!(read.personal);
         fs::write(&path, format!("{before}[train_when]\nidel = true\n")).unwrap();
         let error = Settings::read(folder.path()).unwrap_err();
         assert!(error.to_string().contains("idel"), "{error}");

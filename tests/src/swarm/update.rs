@@ -63,6 +63,7 @@ impl Updates {
         let tokens = 20 + client;
         let loss = 1.5 * tokens as f64 + client as f64;
         counters.record_validation(loss, 3 + client % 5, 9 + client % 7, tokens)?;
+        counters.record_personal(loss - 0.5, 4 + client % 5, 9 + client % 8)?;
         Ok(counters)
     }
 

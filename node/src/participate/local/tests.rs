@@ -90,6 +90,7 @@ impl Device {
             residual: None,
             seed: [5; 32],
             memory,
+            personal: true,
             round: Round {
                 round: 2,
                 attempt: 1,
@@ -107,13 +108,13 @@ impl Device {
         (result, events)
     }
 
-    /// The counters and the update that one node's vector holds.
+    /// The counters and the update that one node's vector holds; without training it has none.
     fn computed(&self, plan: &Plan) -> (Counters, Vec<f32>) {
         let (encoded, _) = self.compute(plan, DEFAULT_MEMORY);
         let decoded = UpdateCodec::new(plan)
             .decode(&Self::session(plan), &encoded.unwrap().input, 1)
             .unwrap();
-        (decoded.counters, decoded.mean_delta.unwrap())
+        (decoded.counters, decoded.mean_delta.unwrap_or_default())
     }
 
     fn refuses(&self, plan: &Plan, memory: u64) -> LocalError {
@@ -151,6 +152,27 @@ fn unknown_words_are_trained_on_like_others() {
     assert_eq!(counters.value(Counter::TrainTokens), 9 * 3);
     assert_eq!(counters.value(Counter::ValidationTokens), 3);
     assert!(update.iter().any(|value| value.abs() > 1e-3));
+}
+
+#[test]
+fn personal_figures_stand_beside_those_of_the_global_model() {
+    let device = Device::new(&["home at eight"; 20]);
+    let train = device.plan(TRAINING);
+    let evaluate = Plan::new(
+        RoundKind::EvaluateOnly,
+        train.update().clone(),
+        TRAINING,
+        train.server().clone(),
+    )
+    .unwrap();
+    for plan in [train, evaluate] {
+        let (counters, _) = device.computed(&plan);
+        let validation = counters.validation().unwrap();
+        let personal = validation.personal.unwrap();
+        assert!(personal.loss < 0.5 * validation.loss, "{validation:?}");
+        assert!(personal.top1 > validation.top1, "{validation:?}");
+        assert!(personal.top3 >= personal.top1, "{validation:?}");
+    }
 }
 
 #[test]
@@ -275,7 +297,15 @@ fn a_node_that_explores_sends_a_number_a_direction() {
         &mut go_on,
     )
     .unwrap();
-    let expected = directions.combine(&explored.falls, update.len());
+    // They are clipped as any update is.
+    let squares: f32 = explored.falls.iter().map(|fall| fall * fall).sum();
+    let clip = plan.update().clip_norm / squares.sqrt();
+    let falls: Vec<f32> = explored
+        .falls
+        .iter()
+        .map(|fall| fall * clip.min(1.0))
+        .collect();
+    let expected = directions.combine(&falls, update.len());
     let bound = UpdateCodec::new(&plan).error_bound(1, 3) + 1e-4;
     for (found, expected) in update.iter().zip(&expected) {
         assert!(

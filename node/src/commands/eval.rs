@@ -23,6 +23,9 @@ pub(super) struct Arguments {
     /// Evaluate on this text, and not on the node's held-out messages.
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
+    /// Labels of the text, which is a file of images in the IDX format.
+    #[arg(long, value_name = "FILE", requires = "text", conflicts_with = "user")]
+    labels: Option<PathBuf>,
     /// Take only this user's messages of the text.
     #[arg(long, requires = "text")]
     user: Option<String>,
@@ -43,7 +46,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let (files, weighted, weights) = arguments.source.open_as(false)?;
     let most = files.vocabulary.units().usual_most();
     let examples = if let Some(path) = &arguments.text {
-        let messages = text::read(path, arguments.format, arguments.user.as_deref())?;
+        let messages = match &arguments.labels {
+            None => text::read(path, arguments.format, arguments.user.as_deref())?,
+            Some(labels) => text::read_labelled(path, labels)?,
+        };
         let lines = messages.iter().map(|message| message.text.as_str());
         Examples::new(&files, lines, most).with_context(|| path.display().to_string())?
     } else {

@@ -260,29 +260,3 @@ pub fn init_model(root: &Path, messages: &[String], options: &[&str]) -> Result<
     succeed(command.args(options))?;
     Ok(folder)
 }
-
-/// Draws digits into a file, with `digits` and these options of it.
-///
-/// # Errors
-/// When the command fails.
-pub fn draw_digits(path: &Path, options: &[&str]) -> Result<()> {
-    let mut command = Command::new(binaries::node(Build::Hooks)?);
-    succeed(command.arg("digits").arg(path).args(options))
-}
-
-/// The lines of each person in a file that [`draw_digits`] wrote.
-///
-/// # Errors
-/// When it is not one.
-pub fn lines_by_person(path: &Path) -> Result<Vec<Vec<String>>> {
-    let mut people: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for line in fs::read_to_string(path)?.lines() {
-        let line: Value = serde_json::from_str(line)?;
-        let [user, text] = ["user", "text"].map(|field| line[field].as_str().map(str::to_owned));
-        let (user, text) = user
-            .zip(text)
-            .with_context(|| format!("no digit: {line}"))?;
-        people.entry(user).or_default().push(text);
-    }
-    Ok(people.into_values().collect())
-}

@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     /// Spread each person's digits unevenly, by a Dirichlet distribution with this concentration: at 0.1
     /// most people write one or two digits only, at 100 all about equally often. Without it: equally
     /// often.
-    #[arg(long, value_name = "ALPHA")]
+    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true)]
     alpha: Option<f64>,
     /// Write the labels here, and all images in the IDX format.
     #[arg(long, value_name = "FILE")]

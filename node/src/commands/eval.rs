@@ -12,6 +12,7 @@ use super::print_json;
 use crate::evaluation::{Evaluation, evaluate, evaluate_word_by_word};
 use crate::examples::Examples;
 use crate::generation::{Keyboard, Predictor};
+use crate::model::Task;
 use crate::store::Store;
 use crate::text::{self, Format};
 use crate::vocabulary::{TokenizedText, Vocabulary};
@@ -43,6 +44,13 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     disable_core_dumps().context("core dumps cannot be switched off")?;
+    if let Some(labels) = &arguments.labels {
+        ensure!(
+            matches!(arguments.format, Format::Auto | Format::Idx),
+            "--labels {} goes with --format idx",
+            labels.display()
+        );
+    }
     let (files, weighted, weights) = arguments.source.open_as(false)?;
     let most = files.vocabulary.units().usual_most();
     let examples = if let Some(path) = &arguments.text {
@@ -61,13 +69,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     ensure!(
         !examples.is_empty(),
-        "there is no held-out message to evaluate on; add text, or give --text"
+        "there is nothing held out to evaluate on; add text or images, or give --text"
     );
     let evaluation = match &weighted {
         Weighted::F32(model, _) => evaluate(model, &examples),
         Weighted::Int8(model, _) => evaluate_word_by_word(&**model, language(&examples)?),
     };
     let mut report = figures(&evaluation);
+    let task = files.description.task();
+    if task == Task::Classification {
+        report["accuracy"] = report["top1"].clone();
+    }
     report["weights"] = json!(weights);
     report["messages"] = json!(examples.len());
     let compared = if arguments.int8 {
@@ -97,12 +109,21 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return print_json(&report);
     }
     println!("weights      {}", weights.display());
-    println!("messages     {}", examples.len());
-    println!("tokens       {}", evaluation.tokens);
+    match task {
+        Task::NextToken => {
+            println!("messages     {}", examples.len());
+            println!("tokens       {}", evaluation.tokens);
+        }
+        Task::Classification => println!("images       {}", examples.len()),
+    }
     if compared.is_some() {
         println!("{:23}f32       int8", "");
     }
-    for (name, label, unit, factor, digits) in ROWS {
+    let rows = match task {
+        Task::NextToken => &ROWS[..],
+        Task::Classification => &IMAGE_ROWS,
+    };
+    for &(name, label, unit, factor, digits) in rows {
         let value = |figures: &Value| figures[name].as_f64().map(|value| factor * value);
         let Some(value_f32) = value(&report) else {
             continue;
@@ -135,6 +156,13 @@ const ROWS: [(&str, &str, &str, f64, usize); 6] = [
         1.0,
         3,
     ),
+];
+
+/// The rows of a model that classifies images.
+const IMAGE_ROWS: [(&str, &str, &str, f64, usize); 3] = [
+    ("accuracy", "accuracy", "%", 100.0, 2),
+    ("top3", "top-3", "%", 100.0, 2),
+    ("loss", "loss", "nats an image", 1.0, 4),
 ];
 
 fn figures(evaluation: &Evaluation) -> Value {

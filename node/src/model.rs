@@ -6,6 +6,7 @@ mod batch;
 mod by_hand;
 mod cell;
 mod cifg_lstm;
+mod cnn;
 mod dense;
 mod description;
 mod folder;
@@ -23,7 +24,9 @@ use secagg_learning::Parts;
 use tch::nn::{Path, VarStore};
 use tch::{Device, Kind, Tensor};
 
-pub use architecture::{Architecture, MlpSizes, ModelKind, Sizes, StackSizes, TransformerSizes};
+pub use architecture::{
+    Architecture, CnnSizes, MlpSizes, ModelKind, Sizes, StackSizes, TransformerSizes,
+};
 pub(crate) use batch::{Batch, Input};
 pub use description::{DescriptionError, MAX_PARAMETERS, ModelDescription};
 pub use folder::{
@@ -214,6 +217,7 @@ fn network(root: &Path<'_>, architecture: Architecture) -> Network {
         Architecture::TanhRnn(sizes) => Box::new(tanh_rnn::TanhRnn::new(root, sizes)),
         Architecture::Transformer(sizes) => Box::new(transformer::Transformer::new(root, sizes)),
         Architecture::Mlp(sizes) => return Network::Images(Box::new(mlp::Mlp::new(root, sizes))),
+        Architecture::Cnn(sizes) => return Network::Images(Box::new(cnn::Cnn::new(root, sizes))),
     };
     Network::Text(text)
 }
@@ -227,7 +231,7 @@ pub fn set_threads(threads: std::num::NonZeroU16) {
 }
 
 #[cfg(test)]
-pub(crate) use tests::every_kind;
+pub(crate) use tests::{every_kind, every_kind_of_images};
 
 #[cfg(test)]
 mod tests;

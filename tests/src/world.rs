@@ -22,6 +22,8 @@ pub struct World {
     pub nodes: Vec<Node>,
     /// Who vouches for them.
     pub authority: Authority,
+    /// The lines of each of the first nodes; later ones have everyday sentences.
+    data: Vec<Vec<String>>,
     deadline: Deadline,
     folder: TempDir,
 }
@@ -74,10 +76,27 @@ impl World {
         settings: &[(&str, &str)],
         options: &[&str],
     ) -> Result<Self> {
+        let data = (0..nodes).map(messages).collect();
+        Self::with_data(&messages(0), model, data, settings, options)
+    }
+
+    /// The same with other data: the lines that each node adds. A model's vocabulary comes from
+    /// `public`, where there is any.
+    ///
+    /// # Errors
+    /// When anything of it fails.
+    pub fn with_data(
+        public: &[String],
+        model: &[&str],
+        data: Vec<Vec<String>>,
+        settings: &[(&str, &str)],
+        options: &[&str],
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let root: &Path = folder.path();
         let deadline = Deadline::after(PATIENCE);
-        let files = node::init_model(root, &messages(0), model)?;
+        let files = node::init_model(root, public, model)?;
+        let nodes = data.len();
         let count = nodes.to_string();
         let mut all = QUICK.to_vec();
         all.extend(REAL);
@@ -93,6 +112,7 @@ impl World {
             coordinator,
             nodes: Vec::new(),
             authority,
+            data,
             deadline,
             folder,
         };
@@ -121,7 +141,11 @@ impl World {
                 address,
                 token,
                 authority,
-                &messages(index),
+                &self
+                    .data
+                    .get(index)
+                    .cloned()
+                    .unwrap_or_else(|| messages(index)),
                 self.deadline,
             )
         };

@@ -66,6 +66,12 @@ pub enum DescriptionError {
         /// How many heads.
         heads: u32,
     },
+    /// A filter without a pixel in its middle.
+    #[error("the model's kernel is {kernel}; it must be odd, so that a pixel is in its middle")]
+    EvenKernel {
+        /// The rows of each filter.
+        kernel: u32,
+    },
     /// A model of images reads no text.
     #[error("a model of kind \"{kind}\" has no text: leave the field out of its description")]
     NoText {
@@ -124,6 +130,12 @@ impl ModelDescription {
                 embedding: sizes.embedding,
                 heads: sizes.heads,
             });
+        }
+        if let Architecture::Cnn(sizes) = architecture
+            && sizes.kernel.is_multiple_of(2)
+        {
+            let kernel = sizes.kernel;
+            return Err(DescriptionError::EvenKernel { kernel });
         }
         let kind = architecture.kind();
         if kind.task() == Task::Classification && text != TextUnits::Words {
@@ -300,6 +312,7 @@ fn architecture(kind: ModelKind, sizes: Table) -> Result<Architecture, Descripti
         ModelKind::TanhRnn => sizes.try_into().map(Architecture::TanhRnn),
         ModelKind::Transformer => sizes.try_into().map(Architecture::Transformer),
         ModelKind::Mlp => sizes.try_into().map(Architecture::Mlp),
+        ModelKind::Cnn => sizes.try_into().map(Architecture::Cnn),
     };
     architecture.map_err(syntax)
 }

@@ -116,6 +116,35 @@ pub(crate) struct Validation {
     pub(crate) top3: f64,
     /// Held-out tokens that were predicted.
     pub(crate) tokens: u64,
+    /// The same with what each node mixes in of its own text; pooled training has no such thing.
+    #[serde(default)]
+    pub(crate) personal: Option<Personal>,
+}
+
+/// How well weights predict held-out text together with what each node mixes in of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, serde::Serialize)]
+pub(crate) struct Personal {
+    /// Nats a token.
+    pub(crate) loss: f64,
+    /// Share of tokens whose most probable prediction was right.
+    pub(crate) top1: f64,
+    /// Share of tokens that were among the three most probable predictions.
+    pub(crate) top3: f64,
+}
+
+impl Validation {
+    /// What it is with what each node mixes in of its own.
+    pub(crate) fn personal(&self) -> Option<Self> {
+        let Personal { loss, top1, top3 } = self.personal?;
+        let perplexity = loss.exp();
+        Some(Self {
+            loss,
+            perplexity,
+            top1,
+            top3,
+            ..*self
+        })
+    }
 }
 
 /// What a node writes, in a file that stays with it.

@@ -72,6 +72,9 @@ fn quality(text: &mut String, metrics: &Metrics) {
     };
     row("before", &quality.before);
     row("after", &quality.after);
+    if let Some(personal) = quality.after.personal() {
+        row("after, personal", &personal);
+    }
     if let Some(pooled) = &quality.pooled {
         row(
             &format!("pooled ({} {})", pooled.optimizer, pooled.rate),

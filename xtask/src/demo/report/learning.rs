@@ -140,6 +140,9 @@ fn comparison(metrics: &Metrics) -> String {
     };
     row("before: initial weights", &quality.before);
     row("after: federated training", &quality.after);
+    if let Some(personal) = quality.after.personal() {
+        row("the same, with each node's own text mixed in", &personal);
+    }
     if let Some(pooled) = &quality.pooled {
         row("pooled training", &pooled.validation);
     }

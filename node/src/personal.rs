@@ -16,6 +16,7 @@ use tch::Kind;
 
 use crate::evaluation::{in_batches, values};
 use crate::examples::Examples;
+use crate::generation::Predictor;
 use crate::model::Model;
 use crate::vocabulary::{BEGIN, Token, TokenizedText};
 
@@ -162,6 +163,50 @@ impl Personal {
             }
         });
         both
+    }
+}
+
+/// A language model whose predictions are interpolated with a personal part.
+#[derive(Debug)]
+pub struct Personalised<'a, P> {
+    predictor: &'a P,
+    personal: &'a Personal,
+}
+
+impl<'a, P: Predictor> Personalised<'a, P> {
+    /// Both together.
+    #[must_use]
+    pub const fn new(predictor: &'a P, personal: &'a Personal) -> Self {
+        Self {
+            predictor,
+            personal,
+        }
+    }
+}
+
+impl<P: Predictor> Predictor for Personalised<'_, P> {
+    /// That of the global model, and the last word.
+    type State = (P::State, Token);
+
+    fn begin(&self) -> Self::State {
+        (self.predictor.begin(), BEGIN)
+    }
+
+    fn read(&self, state: &mut Self::State, token: Token) {
+        self.predictor.read(&mut state.0, token);
+        state.1 = token;
+    }
+
+    fn log_probabilities(&self, state: &Self::State) -> Vec<f32> {
+        let mut probabilities = self.predictor.log_probabilities(&state.0);
+        for value in &mut probabilities {
+            *value = value.exp();
+        }
+        self.personal.mix(state.1, &mut probabilities);
+        for value in &mut probabilities {
+            *value = value.ln();
+        }
+        probabilities
     }
 }
 

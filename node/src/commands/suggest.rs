@@ -2,11 +2,16 @@
 
 use std::time::Instant;
 
+use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::model_source::{ModelSource, Weighted};
 use super::print_json;
+use crate::examples::Examples;
 use crate::generation::{Keyboard, Predictor, Suggestion};
+use crate::model::ModelFiles;
+use crate::personal::{Personal, Personalised};
+use crate::store::Store;
 use crate::vocabulary::Vocabulary;
 
 #[derive(Debug, clap::Args)]
@@ -23,6 +28,9 @@ pub(super) struct Arguments {
     /// Round the weights to 8 bits, unless they are already.
     #[arg(long)]
     int8: bool,
+    /// Mix in what the node's own training text says.
+    #[arg(long, requires = "dir")]
+    personal: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -37,9 +45,14 @@ struct Suggested {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let (files, weighted, _) = arguments.source.open_language_model(arguments.int8)?;
+    let personal = if arguments.personal {
+        personal(arguments, &files)?
+    } else {
+        Personal::default()
+    };
     let suggested = match &weighted {
-        Weighted::F32(model, _) => suggest(arguments, &**model, &files.vocabulary),
-        Weighted::Int8(model, _) => suggest(arguments, &**model, &files.vocabulary),
+        Weighted::F32(model, _) => suggest(arguments, &**model, &personal, &files.vocabulary),
+        Weighted::Int8(model, _) => suggest(arguments, &**model, &personal, &files.vocabulary),
     };
     if arguments.json {
         return print_json(&suggested);
@@ -57,12 +70,32 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the node's own training text says.
+fn personal(arguments: &Arguments, files: &ModelFiles) -> anyhow::Result<Personal> {
+    let (_, weighted, path) = arguments.source.open_language_model(false)?;
+    let Weighted::F32(model, _) = &weighted else {
+        bail!(
+            "{} holds weights of 8 bits, and how much of the own text to mix in is found with those of \
+             f32: give such weights with --weights, and --int8 to round them",
+            path.display()
+        );
+    };
+    let directory = arguments.source.dir.as_deref();
+    let stored = Store::open(directory.context("no text: give the node's --dir")?)?.load()?;
+    let lines = stored.training.iter().map(|line| line.as_str());
+    let most = files.vocabulary.units().usual_most();
+    let training = Examples::new(files, lines, most).context("the node's messages")?;
+    Ok(Personal::new(model, &training))
+}
+
 fn suggest(
     arguments: &Arguments,
     predictor: &impl Predictor,
+    personal: &Personal,
     vocabulary: &Vocabulary,
 ) -> Vec<Suggested> {
-    let mut keyboard = Keyboard::new(predictor, vocabulary);
+    let predictor = Personalised::new(predictor, personal);
+    let mut keyboard = Keyboard::new(&predictor, vocabulary);
     let suggested = arguments.texts.iter().map(|text| {
         let started = Instant::now();
         let suggestions = keyboard.suggest(text, arguments.suggestions);

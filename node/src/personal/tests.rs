@@ -1,5 +1,5 @@
 use super::*;
-use crate::evaluation::{evaluate, evaluate_personal};
+use crate::evaluation::{evaluate, evaluate_personal, evaluate_word_by_word};
 use crate::model::{ModelDescription, Sizes, Weights};
 use crate::vocabulary::{END, Vocabulary};
 
@@ -128,6 +128,21 @@ fn who_writes_in_an_own_way_is_predicted_better() {
     assert_eq!(global.tokens, both.tokens);
     assert!(both.loss() < 0.5 * global.loss(), "{global:?} {both:?}");
     assert!(both.top1 > global.top1, "{global:?} {both:?}");
+}
+
+#[test]
+fn word_by_word_it_predicts_the_same() {
+    let (model, vocabulary) = model();
+    let personal = Personal::new(&model, &examples(&vocabulary, &["d e d e c", "a b", "e d"]));
+    let held_out = ["d e d a", "c x", "e"];
+    let (_, both) = evaluate_personal(&model, &personal, &examples(&vocabulary, &held_out));
+    let predictor = Personalised::new(&model, &personal);
+    let found = evaluate_word_by_word(&predictor, &text(&vocabulary, &held_out));
+    assert_eq!(
+        (found.top1, found.top3, found.tokens),
+        (both.top1, both.top3, both.tokens)
+    );
+    assert!((found.loss_sum - both.loss_sum).abs() < 1e-4);
 }
 
 #[test]

@@ -160,9 +160,9 @@ fn personal_figures_stand_beside_those_of_the_global_model() {
     let train = device.plan(TRAINING);
     let evaluate = Plan::new(
         RoundKind::EvaluateOnly,
-        train.update().clone(),
+        *train.update(),
         TRAINING,
-        train.server().clone(),
+        *train.server(),
     )
     .unwrap();
     for plan in [train, evaluate] {

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
-use secagg_learning::{Parts, PartsError};
+use secagg_learning::{Parts, TensorsError};
 use secagg_wire::digest::FileDigest;
 
 /// The description's file name in a model folder.
@@ -130,36 +130,9 @@ impl Shapes {
     /// # Errors
     /// [`TensorsError`] that names the pattern.
     pub fn parts(&self, patterns: &[String]) -> Result<Parts, TensorsError> {
-        if patterns.is_empty() {
-            return Ok(Parts::ALL);
-        }
-        let mut stretches = Vec::new();
-        for pattern in patterns {
-            let mut start = 0;
-            let mut found = false;
-            for (name, shape) in &self.tensors {
-                let len: usize = shape.iter().product();
-                // The whole fits into a u32.
-                let end = start + u32::try_from(len).unwrap_or(u32::MAX);
-                let meant = match pattern.strip_suffix('*') {
-                    Some(prefix) => name.starts_with(prefix),
-                    None => name == pattern,
-                };
-                if meant {
-                    found = true;
-                    stretches.push(start..end);
-                }
-                start = end;
-            }
-            if !found {
-                let names = self.tensors.iter().map(|(name, _)| name.as_str());
-                return Err(TensorsError::Unknown {
-                    pattern: pattern.clone(),
-                    names: names.collect::<Vec<_>>().join(", "),
-                });
-            }
-        }
-        Ok(Parts::new(stretches)?)
+        let tensors = self.tensors.iter();
+        let tensors = tensors.map(|(name, shape)| (name.as_str(), shape.iter().product()));
+        Parts::of_tensors(tensors, patterns)
     }
 
     /// The flat vector of a file with these names and shapes.
@@ -248,22 +221,6 @@ impl View for FloatView<'_> {
     fn data_len(&self) -> usize {
         self.elements.len() * 4
     }
-}
-
-/// Why tensors cannot be chosen for training.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TensorsError {
-    /// The model has none of that name.
-    #[error("the model has no tensor {pattern:?}; it has {names}")]
-    Unknown {
-        /// The name, or the beginning of one and `*`.
-        pattern: String,
-        /// The names of all of them.
-        names: String,
-    },
-    /// They lie in too many stretches of the flat vector.
-    #[error(transparent)]
-    Parts(#[from] PartsError),
 }
 
 /// Why weights cannot be used.

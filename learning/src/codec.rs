@@ -74,6 +74,12 @@ impl fmt::Debug for Residual {
 }
 
 impl Residual {
+    /// What was kept before, one f32 a trained parameter: for who saves it between rounds.
+    #[must_use]
+    pub fn new(values: Vec<f32>) -> Self {
+        Self(Zeroizing::new(values))
+    }
+
     /// One f32 a trained parameter, in the model's own units.
     #[must_use]
     pub fn values(&self) -> &[f32] {

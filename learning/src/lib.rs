@@ -48,7 +48,7 @@ pub use evolution::{Directions, Evolution};
 pub use optimizer::{OptimizerError, ServerOptimizer};
 pub use plan::{
     Budget, Compression, LocalOptimizer, Parts, PartsError, Plan, PlanError, Rotated, RoundKind,
-    ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+    ServerOptimizerConfig, TensorsError, TrainingPlan, UpdatePlan,
 };
 pub use schedule::Schedule;
 pub use selection::{Candidate, SelectionError, SelectionRule, Strategy};

@@ -20,6 +20,7 @@ mod compression;
 mod defaults;
 mod parts;
 mod ring;
+mod tensors;
 mod training;
 
 pub use training::Budget;
@@ -27,6 +28,7 @@ pub use training::Budget;
 pub use self::{
     compression::{Compression, Rotated},
     parts::{Parts, PartsError},
+    tensors::TensorsError,
 };
 
 /// The segment that holds the model update.

@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 use secagg::client::ClientError;
 use secagg::server::{Abort, Rejection};
 use secagg::{CredentialError, DecodeError, InputError, ParametersError};
-use secagg_learning::{CodecError, CountersError, OptimizerError};
+use secagg_learning::{CodecError, CountersError, OptimizerError, TensorsError};
 use thiserror::Error;
 
 pub use experiment::{Experiment, ExperimentError};
@@ -77,6 +77,12 @@ pub enum SimulateError {
          vocabulary"
     )]
     NoVocabularySize,
+    /// Tensors cannot be chosen for training.
+    #[error("update.tensors: {0}")]
+    Tensors(#[from] TensorsError),
+    /// Updates that are drawn have no tensors.
+    #[error("update.tensors names tensors, and [synthetic] has none; leave it out")]
+    NoTensors,
     /// There is nothing to evaluate on.
     #[error(
         "there is no message to evaluate on: name files in text.validation, or give each person ten \

@@ -13,7 +13,7 @@ mod tests;
 use std::path::PathBuf;
 
 use secagg::{Choice, ChooserError, GraphKind, ThreatModel};
-use secagg_learning::{Plan, StoppingRule, cohort::assumptions};
+use secagg_learning::{Parts, Plan, StoppingRule, cohort::assumptions};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -231,17 +231,26 @@ impl Experiment {
     fn checked(raw: raw::File) -> Result<Self, ExperimentError> {
         let experiment = raw.check()?;
         // Whatever the model's size, the plan's own checks name a value that is out of range.
-        experiment.plan(1)?;
+        experiment.plan(1, Parts::ALL)?;
+        experiment.tensors()?;
         experiment.cohort.choose()?;
         Ok(experiment)
     }
 
-    /// The plan of a round over a model with so many parameters.
+    /// The plan of a round over a model with so many parameters, of which these are trained.
     ///
     /// # Errors
     /// [`ExperimentError::Plan`] when a value is out of range, or a sum could overflow.
-    pub fn plan(&self, parameters: u32) -> Result<Plan, ExperimentError> {
-        self.plan.over(parameters, self.cohort.clients)
+    pub fn plan(&self, parameters: u32, parts: Parts) -> Result<Plan, ExperimentError> {
+        self.plan.over(parameters, parts, self.cohort.clients)
+    }
+
+    /// The tensors that are trained, as `update.tensors` names them; none for all.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Plan`] when it is no list of names.
+    pub fn tensors(&self) -> Result<Vec<String>, ExperimentError> {
+        self.plan.tensors()
     }
 }
 

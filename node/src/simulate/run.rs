@@ -1,6 +1,6 @@
 //! The rounds, one after the other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use secagg::{Choice, Context, MIN_COHORT, Parameters, Session, Traffic, Vector};
-use secagg_learning::{Counter, Counters, Plan, RoundFigure, StopReason, UpdateCodec, best_round};
+use secagg_learning::{
+    Counter, Counters, Parts, Plan, Residual, RoundFigure, StopReason, UpdateCodec, best_round,
+};
 use secagg_wire::process::{Access, write_atomic};
 
 use super::SimulateError;
@@ -100,7 +102,7 @@ impl Simulation {
         out: &Path,
         restart: bool,
     ) -> Result<Self, SimulateError> {
-        let max_words = experiment.plan(1)?.training().max_words;
+        let max_words = experiment.plan(1, Parts::ALL)?.training().max_words;
         let source = &experiment.source;
         let (clients, initial) = Clients::open(source, max_words, experiment.seed, places)?;
         let cohort = experiment.cohort;
@@ -110,7 +112,9 @@ impl Simulation {
                 clients: clients.count(),
             });
         }
-        let plan = experiment.plan(u32::try_from(initial.len()).unwrap_or(u32::MAX))?;
+        let parameters = u32::try_from(initial.len()).unwrap_or(u32::MAX);
+        let parts = clients.parts(&experiment.tensors()?)?;
+        let plan = experiment.plan(parameters, parts)?;
         let choice = cohort.choose()?;
         let parameters = Parameters::new(
             cohort.threat_model,
@@ -135,7 +139,7 @@ impl Simulation {
         if restart {
             remove_all(out)?;
         }
-        let (log, saved) = resume(out, &header, initial.len(), &plan)?;
+        let (log, saved) = resume(out, &header, &plan)?;
         let fresh = saved.is_none();
         let state = match saved {
             Some(state) => state,
@@ -241,7 +245,12 @@ impl Simulation {
         let counters = if abandoned {
             Counters::new()
         } else {
-            let (sum, spent) = self.sum(&session, &sampled, &lost, &mut seconds, observer)?;
+            let mut residuals = BTreeMap::new();
+            let mut keep = |client, residual| drop(residuals.insert(client, residual));
+            let (sum, spent) =
+                self.sum(&session, &sampled, &lost, &mut keep, &mut seconds, observer)?;
+            // Only now, for a round that is stopped is repeated.
+            self.state.residuals.append(&mut residuals);
             seconds.client_cryptography = spent.clients;
             seconds.server_cryptography = spent.server;
             self.apply(&session, &sum, survivors, &mut seconds)?
@@ -280,11 +289,13 @@ impl Simulation {
         session: &Session,
         sampled: &[u32],
         lost: &BTreeSet<u32>,
+        keep: &mut dyn FnMut(u32, Residual),
         seconds: &mut Seconds,
         observer: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<(Vector, Spent), SimulateError> {
         let (experiment, round) = (self.experiment.seed, self.state.round + 1);
-        let (clients, weights, plan) = (&mut self.clients, &self.state.weights, &self.plan);
+        let (clients, plan) = (&mut self.clients, &self.plan);
+        let (weights, residuals) = (&self.state.weights, &self.state.residuals);
         let codec = UpdateCodec::new(plan);
         let mut done = 0;
         let mut input = |client: u32, seconds: &mut Seconds| {
@@ -293,12 +304,17 @@ impl Simulation {
             let trained = CpuTime::now();
             let Update { delta, counters } = update;
             let mut rounding = rng(experiment, Purpose::Rounding, round, client);
-            let vector = codec.encode(session, &delta, &counters, &mut rounding)?;
+            let residual = residuals.get(&client);
+            let encoded =
+                codec.encode_with_feedback(session, &delta, residual, &counters, &mut rounding)?;
+            if let Some(residual) = encoded.residual {
+                keep(client, residual);
+            }
             seconds.training += trained.since(start);
             seconds.codec += trained.seconds();
             done += 1;
             match observer(Event::Client { round, done }) {
-                ControlFlow::Continue(()) => Ok(vector),
+                ControlFlow::Continue(()) => Ok(encoded.input),
                 ControlFlow::Break(()) => Err(SimulateError::Stopped),
             }
         };
@@ -412,12 +428,7 @@ impl Simulation {
 }
 
 /// What an earlier run left: its results up to the saved round, and the state after it.
-fn resume(
-    out: &Path,
-    header: &Header,
-    parameters: usize,
-    plan: &Plan,
-) -> Result<(Log, Option<State>), SimulateError> {
+fn resume(out: &Path, header: &Header, plan: &Plan) -> Result<(Log, Option<State>), SimulateError> {
     let path = out.join(RESULTS_FILE);
     let Some((mut log, results, ends)) = Log::open(&path)? else {
         return Ok((Log::create(&path, header)?, None));
@@ -430,7 +441,7 @@ fn resume(
         });
     }
     let state_path = out.join(STATE_FILE);
-    let Some(state) = State::load(&state_path, &header.digest, parameters, plan.server())? else {
+    let Some(state) = State::load(&state_path, &header.digest, plan)? else {
         // It ended before it was saved for the first time.
         drop(log);
         return Ok((Log::create(&path, header)?, None));

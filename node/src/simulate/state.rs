@@ -1,12 +1,12 @@
 //! What a run goes on from: one file, replaced whole.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::{fs, io};
 
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
-use secagg_learning::{RoundFigure, ServerOptimizer, ServerOptimizerConfig};
+use safetensors::{Dtype, SafeTensors, View};
+use secagg_learning::{Plan, Residual, RoundFigure, ServerOptimizer, ServerOptimizerConfig};
 use secagg_wire::process::{Access, write_atomic};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ pub(super) struct State {
     pub(super) round: u32,
     pub(super) weights: Vec<f32>,
     pub(super) optimizer: ServerOptimizer,
+    /// What clients have not sent of their updates, where the plan has error feedback: one for each
+    /// client that was ever in a sum.
+    pub(super) residuals: BTreeMap<u32, Residual>,
     /// The validation losses so far.
     pub(super) figures: Vec<RoundFigure>,
 }
@@ -36,6 +39,41 @@ struct Notes {
 const NOTES: &str = "simulation";
 const WEIGHTS: &str = "weights";
 const OPTIMIZER: &str = "optimizer.";
+const RESIDUAL: &str = "residual.";
+
+/// A tensor of one dimension; its bytes are made when they are written.
+struct Floats<'a> {
+    shape: [usize; 1],
+    elements: &'a [f32],
+}
+
+impl<'a> Floats<'a> {
+    fn new(elements: &'a [f32]) -> Self {
+        let shape = [elements.len()];
+        Self { shape, elements }
+    }
+}
+
+impl View for Floats<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.elements
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect()
+    }
+
+    fn data_len(&self) -> usize {
+        4 * self.elements.len()
+    }
+}
 
 impl State {
     /// Before the first round.
@@ -47,6 +85,7 @@ impl State {
             round: 0,
             optimizer: ServerOptimizer::new(optimizer, weights.len())?,
             weights,
+            residuals: BTreeMap::new(),
             figures: Vec::new(),
         })
     }
@@ -55,8 +94,7 @@ impl State {
     pub(super) fn load(
         path: &Path,
         digest: &str,
-        parameters: usize,
-        optimizer: &ServerOptimizerConfig,
+        plan: &Plan,
     ) -> Result<Option<Self>, SimulateError> {
         let bytes = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -81,14 +119,28 @@ impl State {
         let file = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
         let mut weights = None;
         let mut state = BTreeMap::new();
+        let mut residuals = BTreeMap::new();
         for (name, view) in file.iter() {
             let (elements, _) = view.data().as_chunks::<4>();
             let elements = elements.iter().map(|bytes| f32::from_le_bytes(*bytes));
-            match name.strip_prefix(OPTIMIZER) {
-                Some(name) => drop(state.insert(name.to_owned(), elements.collect())),
-                None if name == WEIGHTS => weights = Some(elements.collect::<Vec<_>>()),
-                None => return Err(wrong(format!("\"{name}\" is no part of a state"))),
+            if name == WEIGHTS {
+                weights = Some(elements.collect::<Vec<_>>());
+            } else if let Some(name) = name.strip_prefix(OPTIMIZER) {
+                state.insert(name.to_owned(), elements.collect());
+            } else if let Some(client) = name.strip_prefix(RESIDUAL)
+                && let Ok(client) = client.parse()
+            {
+                residuals.insert(client, Residual::new(elements.collect()));
+            } else {
+                return Err(wrong(format!("\"{name}\" is no part of a state")));
             }
+        }
+        let update = plan.update();
+        let parameters = update.parameters as usize;
+        let trained = update.trained() as usize;
+        let of_another = |residual: &Residual| residual.values().len() != trained;
+        if residuals.values().any(of_another) {
+            return Err(wrong("its residuals are another model's".to_owned()));
         }
         let weights = weights.filter(|weights| weights.len() == parameters);
         let figure = |(round, bits): (u32, Option<u64>)| RoundFigure {
@@ -98,7 +150,8 @@ impl State {
         Ok(Some(Self {
             round: notes.round,
             weights: weights.ok_or_else(|| wrong("its weights are another model's".to_owned()))?,
-            optimizer: ServerOptimizer::restore(optimizer, parameters, state)?,
+            optimizer: ServerOptimizer::restore(plan.server(), parameters, state)?,
+            residuals,
             figures: notes.figures.into_iter().map(figure).collect(),
         }))
     }
@@ -117,28 +170,18 @@ impl State {
         };
         let notes =
             serde_json::to_string(&notes).map_err(|error| failed(io::Error::other(error)))?;
-        let bytes = |values: &[f32]| -> Vec<u8> {
-            values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect()
-        };
-        let mut tensors = vec![(WEIGHTS.to_owned(), bytes(&self.weights))];
+        let mut tensors = vec![(WEIGHTS.to_owned(), Floats::new(&self.weights))];
         for (name, elements) in self.optimizer.state() {
-            tensors.push((format!("{OPTIMIZER}{name}"), bytes(elements)));
+            tensors.push((format!("{OPTIMIZER}{name}"), Floats::new(elements)));
         }
-        let views = tensors
-            .iter()
-            .map(|(name, bytes)| {
-                Ok((
-                    name,
-                    TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes)?,
-                ))
-            })
-            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-            .map_err(|error| failed(io::Error::other(error)))?;
+        for (client, residual) in &self.residuals {
+            tensors.push((
+                format!("{RESIDUAL}{client}"),
+                Floats::new(residual.values()),
+            ));
+        }
         let metadata = HashMap::from([(NOTES.to_owned(), notes)]);
-        let file = safetensors::serialize(views, Some(metadata))
+        let file = safetensors::serialize(tensors, Some(metadata))
             .map_err(|error| failed(io::Error::other(error)))?;
         write_atomic(path, &file, Access::Shared).map_err(failed)
     }
@@ -146,6 +189,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use secagg_learning::{RoundKind, TrainingPlan, UpdatePlan};
+
     use super::*;
 
     const YOGI: ServerOptimizerConfig = ServerOptimizerConfig::FedYogi {
@@ -159,7 +204,11 @@ mod tests {
     fn a_state_comes_back_to_the_bit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
-        let load = |digest: &str, parameters| State::load(&path, digest, parameters, &YOGI);
+        let load = |digest: &str, parameters| {
+            let update = UpdatePlan::default_for(parameters, 3);
+            let plan = Plan::new(RoundKind::Train, update, TrainingPlan::DEFAULT, YOGI).unwrap();
+            State::load(&path, digest, &plan)
+        };
         assert!(load("d", 3).unwrap().is_none());
         let mut state = State::new(vec![0.1, -2.0, 3e-9], &YOGI).unwrap();
         state
@@ -167,6 +216,8 @@ mod tests {
             .step(&mut state.weights, &[0.3, 0.1, -0.2])
             .unwrap();
         state.round = 7;
+        let residual = Residual::new(vec![1e-9, -0.1, 0.0]);
+        state.residuals.insert(12, residual);
         state.figures = vec![
             RoundFigure {
                 round: 0,
@@ -183,12 +234,20 @@ mod tests {
         assert_eq!(loaded.weights, state.weights);
         assert_eq!(loaded.optimizer, state.optimizer);
         assert_eq!(loaded.figures, state.figures);
+        assert_eq!(loaded.residuals.len(), 1);
+        assert_eq!(loaded.residuals[&12].values(), [1e-9, -0.1, 0.0]);
         assert!(matches!(
             load("e", 3),
             Err(SimulateError::OtherExperiment { found, expected, .. })
                 if found == "d" && expected == "e"
         ));
         assert!(matches!(load("d", 4), Err(SimulateError::State { .. })));
+        state.residuals.insert(3, Residual::new(vec![1.0; 2]));
+        state.save(&path, "d").unwrap();
+        match load("d", 3) {
+            Err(SimulateError::State { problem, .. }) => assert!(problem.contains("residuals")),
+            other => panic!("{other:?}"),
+        }
         fs::write(&path, b"nothing").unwrap();
         assert!(matches!(load("d", 3), Err(SimulateError::State { .. })));
     }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use rand_chacha::rand_core::Rng;
 use secagg::Session;
-use secagg_learning::{Counters, Directions, Evolution, Plan};
+use secagg_learning::{Counters, Directions, Evolution, Parts, Plan};
 use secagg_wire::digest::Hasher;
 
 use super::SimulateError;
@@ -73,6 +73,19 @@ impl Clients {
         match self {
             Self::Text(text) => u32::try_from(text.corpus.clients.len()).unwrap_or(u32::MAX),
             Self::Synthetic(synthetic) => synthetic.clients,
+        }
+    }
+
+    /// Where the tensors lie that these names and patterns mean; without any, all of them.
+    pub(super) fn parts(&self, patterns: &[String]) -> Result<Parts, SimulateError> {
+        match self {
+            Self::Synthetic(_) if patterns.is_empty() => Ok(Parts::ALL),
+            Self::Synthetic(_) => Err(SimulateError::NoTensors),
+            Self::Text(text) => {
+                let shapes = text.description.shapes().iter();
+                let tensors = shapes.map(|shape| (shape.name.as_str(), shape.elements()));
+                Ok(Parts::of_tensors(tensors, patterns)?)
+            }
         }
     }
 
@@ -171,6 +184,7 @@ impl TextClients {
         let text = &self.corpus.clients[client as usize];
         let task = TrainingTask::new(plan.training(), session.context().round, seed);
         let mut go_on = |_| ControlFlow::Continue(());
+        self.model.train_only(&plan.update().parts);
         let trained = train(&mut self.model, weights, text, &task, &mut go_on)?;
         Ok((trained.delta, trained.loss, trained.examples))
     }

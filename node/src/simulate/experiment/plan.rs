@@ -1,7 +1,7 @@
 //! The tables of an experiment that make a plan, with the keys of a coordinator's configuration.
 
 use secagg_learning::{
-    Evolution, Plan, RoundKind, Schedule, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
+    Evolution, Parts, Plan, RoundKind, Schedule, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
 };
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -20,8 +20,16 @@ pub(super) struct PlanTables {
 }
 
 impl PlanTables {
-    pub(super) fn over(&self, parameters: u32, max_cohort: u32) -> Result<Plan, ExperimentError> {
-        let update = UpdatePlan::default_for(parameters, max_cohort);
+    pub(super) fn over(
+        &self,
+        parameters: u32,
+        parts: Parts,
+        max_cohort: u32,
+    ) -> Result<Plan, ExperimentError> {
+        let update = UpdatePlan {
+            parts,
+            ..UpdatePlan::default_for(parameters, max_cohort)
+        };
         // Each by itself first: the error then says in which table it is.
         let update: UpdatePlan = overlaid("update", &update, self.update()?)?;
         let training = overlaid("training", &TrainingPlan::DEFAULT, self.training()?)?;
@@ -39,22 +47,33 @@ impl PlanTables {
             .map_err(|error| refused(error.to_string()))
     }
 
+    /// The names and patterns of `update.tensors`; none for all tensors.
+    pub(super) fn tensors(&self) -> Result<Vec<String>, ExperimentError> {
+        let Some(value) = self.update.get("tensors") else {
+            return Ok(Vec::new());
+        };
+        let names = value
+            .as_array()
+            .map(|names| names.iter().map(Value::as_str));
+        let names: Option<Vec<&str>> = names.and_then(Iterator::collect);
+        let names = names.ok_or_else(|| {
+            let allowed = "names of tensors, or beginnings of names and *";
+            refused(format!(
+                "update.tensors is {value}; allowed is a list of {allowed}"
+            ))
+        })?;
+        Ok(names.into_iter().map(str::to_owned).collect())
+    }
+
     fn update(&self) -> Result<Table, ExperimentError> {
         let mut update = self.update.clone();
-        for key in ["parameters", "max_cohort"] {
+        for key in ["parameters", "max_cohort", "parts"] {
             if let Some(value) = update.get(key) {
                 let why = "leave it out, it follows from model and cohort";
                 return Err(refused(format!("update.{key} is {value}; {why}")));
             }
         }
-        if let Some(value) = update.get("tensors") {
-            let why = "leave it out, simulations train all tensors";
-            return Err(refused(format!("update.tensors is {value}; {why}")));
-        }
-        if update.get("feedback") == Some(&Value::Boolean(true)) {
-            let why = "leave it out, virtual clients keep nothing from round to round";
-            return Err(refused(format!("update.feedback is true; {why}")));
-        }
+        update.remove("tensors");
         let mut compression = Table::new();
         match update.remove("rotation_range") {
             None => {}

@@ -17,7 +17,7 @@ fn message(text: &str) -> String {
 #[test]
 fn what_is_left_out_has_the_coordinators_default() {
     let experiment = Experiment::parse(SMALL).unwrap();
-    let plan = experiment.plan(100).unwrap();
+    let plan = experiment.plan(100, Parts::ALL).unwrap();
     assert_eq!(*plan.update(), UpdatePlan::default_for(100, 10));
     assert_eq!(*plan.training(), TrainingPlan::DEFAULT);
     assert_eq!(*plan.server(), ServerOptimizerConfig::DEFAULT);
@@ -30,7 +30,10 @@ fn the_plans_tables_are_those_of_a_coordinator() {
     let text = SMALL.to_owned()
         + "[update]\nvalue_bits = 8\n[training]\nepochs = 2\noptimizer = { sgd = { rate = 0.5 } }\n\
            [server.fedavgm]\nrate = 0.5\nmomentum = 0.9\n";
-    let plan = Experiment::parse(&text).unwrap().plan(100).unwrap();
+    let plan = Experiment::parse(&text)
+        .unwrap()
+        .plan(100, Parts::ALL)
+        .unwrap();
     assert_eq!(plan.update().value_bits, 8);
     assert_eq!(
         plan.update().clip_norm,
@@ -179,13 +182,16 @@ fn bounds_without_a_threshold_are_refused() {
 fn the_keys_of_a_coordinators_configuration_make_the_plan() {
     let text = "[synthetic]\nclients = 9\nparameters = 100\n\
                 [rounds]\nserver_schedule = { noam = { warm_up = 3 } }\n\
-                [update]\nrotation_range = 4.0\nfraction = 0.25\nvalue_bits = 4\n\
+                [update]\nrotation_range = 4.0\nfraction = 0.25\nvalue_bits = 4\nfeedback = true\n\
                 [training]\nsteps = 9\nproximal = 0.5";
-    let plan = Experiment::parse(text).unwrap().plan(100).unwrap();
+    let plan = Experiment::parse(text)
+        .unwrap()
+        .plan(100, Parts::ALL)
+        .unwrap();
     let compression = Compression {
         rotation: Some(Rotated { range: 4.0 }),
         fraction: 0.25,
-        feedback: false,
+        feedback: true,
     };
     assert_eq!(plan.update().compression, compression);
     assert_eq!(plan.training().budget, Budget::Steps(9));
@@ -193,7 +199,10 @@ fn the_keys_of_a_coordinators_configuration_make_the_plan() {
     let text = "[synthetic]\nclients = 9\nparameters = 100\n\
                 [update]\nrotation_range = 0.0\nfraction = 1.0\nfeedback = false\n\
                 [evolution]\npairs = 5\nsigma = 0.5";
-    let plan = Experiment::parse(text).unwrap().plan(100).unwrap();
+    let plan = Experiment::parse(text)
+        .unwrap()
+        .plan(100, Parts::ALL)
+        .unwrap();
     let evolution = Evolution {
         pairs: 5,
         sigma: 0.5,
@@ -201,8 +210,12 @@ fn the_keys_of_a_coordinators_configuration_make_the_plan() {
     assert_eq!(plan.evolution(), Some(&evolution));
     assert_eq!(plan.update_len(), 5);
     for (tables, problem) in [
-        ("[update]\nfeedback = true", "update.feedback is true"),
-        ("[update]\ntensors = [\"a\"]", "update.tensors is [\"a\"]"),
+        (
+            "[update]\ntensors = [\"a\", 3]",
+            "update.tensors is [\"a\", 3]",
+        ),
+        ("[update]\ntensors = \"a\"", "update.tensors is \"a\""),
+        ("[update]\nparts = [0, 1]", "update.parts is [0, 1]"),
         (
             "[update]\nrotation_range = -1.0",
             "update.compression.rotation.range is -1",

@@ -118,12 +118,34 @@ fn with_secure_aggregation_and_without_the_weights_are_the_same_to_the_bit() {
 fn an_interrupted_run_goes_on_to_the_same_results() {
     let folder = data();
     let folder = folder.path();
-    let whole = run(TEXT, folder, "whole");
+    // Without anything that clients keep, and with error feedback.
+    goes_on_to_the_same_results(TEXT, folder, "plain");
+    goes_on_to_the_same_results(&smaller(true), folder, "feedback");
+}
+
+/// With a quarter of the coordinates of some tensors.
+fn smaller(feedback: bool) -> String {
+    let update = format!(
+        "[update]\nfraction = 0.25\nrotation_range = 6.0\nfeedback = {feedback}\n\
+         tensors = [\"output*\", \"embedding\"]\n[rounds]"
+    );
+    TEXT.replace("[rounds]", &update)
+}
+
+fn goes_on_to_the_same_results(text: &str, folder: &Path, name: &str) {
+    let folder = &folder.join(name);
+    fs::create_dir(folder).unwrap();
+    fs::copy(
+        folder.with_file_name("people.jsonl"),
+        folder.join("people.jsonl"),
+    )
+    .unwrap();
+    let whole = run(text, folder, "whole");
     assert_eq!(whole.reason, StopReason::RoundsDone { rounds: 8 });
     // Round 0, in the middle of a round, after a round that was not saved, after one that was.
     for (clients, rounds) in [(99, 1), (8, 99), (99, 4), (99, 5), (99, 6), (99, 7)] {
         let out = format!("interrupted {clients} {rounds}");
-        let mut simulation = open(TEXT, folder, &out).unwrap();
+        let mut simulation = open(text, folder, &out).unwrap();
         let (mut clients, mut rounds) = (clients, rounds);
         let stopped = simulation.run(&mut |event| {
             let left = match event {
@@ -145,7 +167,7 @@ fn an_interrupted_run_goes_on_to_the_same_results() {
         let path = folder.join(&out).join(RESULTS_FILE);
         let torn = fs::read_to_string(&path).unwrap() + "{\"kind\":";
         fs::write(&path, torn).unwrap();
-        assert_eq!(run(TEXT, folder, &out), whole, "{out}");
+        assert_eq!(run(text, folder, &out), whole, "{out}");
         assert_eq!(timeless(folder, &out), timeless(folder, "whole"), "{out}");
         for file in [BEST_FILE, LAST_FILE, STATE_FILE] {
             assert!(
@@ -155,7 +177,61 @@ fn an_interrupted_run_goes_on_to_the_same_results() {
         }
     }
     // What is done is done.
-    assert_eq!(run(TEXT, folder, "whole"), whole);
+    assert_eq!(run(text, folder, "whole"), whole);
+}
+
+#[test]
+fn some_tensors_are_trained_and_what_is_not_sent_is_kept() {
+    let folder = data();
+    let folder = folder.path();
+    let tensors = |out: &str, file: &str| {
+        let bytes = bytes(folder, out, file);
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let tensors = file
+            .iter()
+            .map(|(name, view)| (name.to_owned(), view.data().to_vec()));
+        tensors.collect::<BTreeMap<_, _>>()
+    };
+    let mut simulation = open(&smaller(true), folder, "kept").unwrap();
+    let initial = simulation.clients.file(&simulation.state.weights).unwrap();
+    fs::write(folder.join("kept").join("initial"), initial.unwrap()).unwrap();
+    simulation.run(&mut |_| ControlFlow::Continue(())).unwrap();
+    let (before, after) = (tensors("kept", "initial"), tensors("kept", LAST_FILE));
+    let mut changed = 0;
+    for (name, bytes) in &before {
+        let trained = name.starts_with("output") || name == "embedding";
+        changed += u32::from(trained);
+        assert_eq!(after[name] != *bytes, trained, "{name}");
+    }
+    assert!(changed >= 2 && changed < u32::try_from(before.len()).unwrap());
+    // Who was in a sum has kept three quarters of an update, or what followed from it.
+    let residuals = &simulation.state.residuals;
+    assert_eq!(
+        residuals.len(),
+        8,
+        "in eight rounds of five everybody had a turn"
+    );
+    let trained = simulation.plan.update().trained() as usize;
+    for residual in residuals.values() {
+        assert_eq!(residual.values().len(), trained);
+        assert!(residual.values().iter().any(|element| *element != 0.0));
+    }
+    // It is sent later, which makes other weights.
+    run(&smaller(false), folder, "lost");
+    assert_ne!(tensors("lost", LAST_FILE), after);
+    let sent = |out: &str| timeless(folder, out).rounds[1].bytes_up;
+    assert_eq!(sent("lost"), sent("kept"));
+    let open = |text: &str| open(text, folder, "wrong").unwrap_err().to_string();
+    let message = open(&smaller(true).replace("output*", "outputs*"));
+    assert!(
+        message.contains("\"outputs*\"") && message.contains("embedding"),
+        "{message}"
+    );
+    let message = open(&SYNTHETIC.replace("[rounds]", "[update]\ntensors = [\"a\"]\n[rounds]"));
+    assert!(
+        message.contains("update.tensors") && message.contains("[synthetic]"),
+        "{message}"
+    );
 }
 
 #[test]

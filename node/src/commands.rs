@@ -8,6 +8,7 @@ mod generate;
 mod init_model;
 mod join;
 mod model_source;
+mod numbers;
 mod quantise;
 mod run;
 mod simulate;
@@ -49,10 +50,13 @@ enum Command {
     Eval(eval::Arguments),
     /// Continue a phrase, and suggest the next word.
     Generate(generate::Arguments),
+    /// Turn texts into others, with an encoder and a decoder.
     /// Suggest words for a text that is being typed, as a keyboard does.
     Suggest(suggest::Arguments),
     /// Round weights to 8 bits, for suggestions on the device.
     Quantise(quantise::Arguments),
+    /// Make examples for an encoder and a decoder: numbers, and how they are said.
+    Numbers(numbers::Arguments),
     /// Train on the text of many people at once, to compare federated training with.
     TrainPooled(train_pooled::Arguments),
     /// Carry out an experiment with many virtual clients in this process, or draw its results.
@@ -74,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Suggest(arguments) => suggest::run(&arguments),
         Command::Quantise(arguments) => quantise::run(&arguments),
+        Command::Numbers(arguments) => numbers::run(&arguments),
         Command::TrainPooled(arguments) => train_pooled::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
     };

@@ -69,7 +69,22 @@ pub fn complete<P: Predictor>(
 ) -> Completion {
     let state = predictor.after(&vocabulary.tokens(phrase));
     let suggested = best(answers(predictor, &state), top);
-    let tokens = match decoding {
+    let tokens = decode(predictor, state, decoding, max_words);
+    Completion {
+        phrase: phrase.to_owned(),
+        continuation: vocabulary.join(&tokens),
+        suggestions: suggestions(vocabulary, suggested),
+    }
+}
+
+/// Goes on from a state by up to `max_words` words, without the `<end>`.
+fn decode<P: Predictor>(
+    predictor: &P,
+    state: P::State,
+    decoding: &mut Decoding,
+    max_words: usize,
+) -> Vec<Token> {
+    match decoding {
         Decoding::Beam(beam) => beam.search(predictor, state, max_words),
         Decoding::Greedy => one_by_one(predictor, state, max_words, |answers| {
             best(answers, 1).first().map(|&(token, _)| token)
@@ -77,11 +92,6 @@ pub fn complete<P: Predictor>(
         Decoding::Sample(sampling, rng) => one_by_one(predictor, state, max_words, |answers| {
             sampling.draw(answers, rng)
         }),
-    };
-    Completion {
-        phrase: phrase.to_owned(),
-        continuation: vocabulary.join(&tokens),
-        suggestions: suggestions(vocabulary, suggested),
     }
 }
 

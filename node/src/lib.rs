@@ -12,6 +12,7 @@
 //! | [`evaluation`] | loss and accuracy on held-out text, without any I/O |
 //! | [`generation`] | continues a phrase, suggests next words |
 //! | [`int8`] | inference with weights of 8 bits, without libtorch |
+//! | [`numbers`] | numbers in words, made on the spot: examples of texts that become others |
 //! | [`simulate`] | many virtual clients in one process |
 //! | [`participate`] | joins a federation, takes part in its rounds |
 //! | [`commands`] | what a user types |
@@ -27,6 +28,7 @@ pub mod generation;
 pub mod int8;
 pub mod memory;
 pub mod model;
+pub mod numbers;
 pub mod participate;
 pub mod progress;
 pub mod simulate;

@@ -1,6 +1,7 @@
 //! The model: its description, its weights, and the network that libtorch runs.
 
 mod architecture;
+mod attention;
 #[cfg(test)]
 mod by_hand;
 mod cell;

@@ -230,9 +230,13 @@ impl Vocabulary {
     pub fn typed(&self, text: &str) -> (Vec<Token>, Zeroizing<String>) {
         match self.units {
             TextUnits::Characters => (self.tokens(text), Zeroizing::default()),
-            TextUnits::Words => {
+            TextUnits::Words | TextUnits::WordsAndDigits => {
+                let goes_on = match self.units {
+                    TextUnits::WordsAndDigits => words::goes_on_without_digits,
+                    _ => words::goes_on,
+                };
                 let lower = Zeroizing::new(text.to_lowercase());
-                let finished = lower.trim_end_matches(words::goes_on);
+                let finished = lower.trim_end_matches(goes_on);
                 let begun = Zeroizing::new(lower[finished.len()..].to_owned());
                 (self.tokens(finished), begun)
             }

@@ -22,6 +22,8 @@ pub struct World {
     pub nodes: Vec<Node>,
     /// Who vouches for them.
     pub authority: Authority,
+    /// What the first nodes have; others have everyday sentences.
+    texts: Vec<Vec<String>>,
     deadline: Deadline,
     folder: TempDir,
 }
@@ -74,10 +76,26 @@ impl World {
         settings: &[(&str, &str)],
         options: &[&str],
     ) -> Result<Self> {
+        let texts = (0..nodes).map(messages).collect();
+        Self::with_texts(model, &messages(0), texts, settings, options)
+    }
+
+    /// The same with a node for each of these texts, one message a line; the vocabulary is `public`'s.
+    ///
+    /// # Errors
+    /// When anything of it fails.
+    pub fn with_texts(
+        model: &[&str],
+        public: &[String],
+        texts: Vec<Vec<String>>,
+        settings: &[(&str, &str)],
+        options: &[&str],
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let root: &Path = folder.path();
         let deadline = Deadline::after(PATIENCE);
-        let files = node::init_model(root, &messages(0), model)?;
+        let files = node::init_model(root, public, model)?;
+        let nodes = texts.len();
         let count = nodes.to_string();
         let mut all = QUICK.to_vec();
         all.extend(REAL);
@@ -93,6 +111,7 @@ impl World {
             coordinator,
             nodes: Vec::new(),
             authority,
+            texts,
             deadline,
             folder,
         };
@@ -121,7 +140,7 @@ impl World {
                 address,
                 token,
                 authority,
-                &messages(index),
+                &self.text(index),
                 self.deadline,
             )
         };
@@ -135,6 +154,11 @@ impl World {
                 joined.map(|node| node.join().unwrap_or_else(|_| bail!("a join panicked")));
             joined.collect()
         })
+    }
+
+    fn text(&self, node: usize) -> Vec<String> {
+        let text = self.texts.get(node).cloned();
+        text.unwrap_or_else(|| messages(node))
     }
 
     /// Starts all nodes.

@@ -103,7 +103,7 @@ impl SizeArguments {
                 heads: self.heads.unwrap_or(4),
                 feed_forward: self.feed_forward.unwrap_or(embedding.saturating_mul(4)),
                 context: self.context.unwrap_or(match text {
-                    TextUnits::Words => 32,
+                    TextUnits::Words | TextUnits::WordsAndDigits => 32,
                     TextUnits::Characters => 192,
                 }),
                 output_bias,

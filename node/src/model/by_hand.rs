@@ -11,7 +11,7 @@ pub(super) struct Hand {
 }
 
 impl Hand {
-    fn new(weights: &Weights) -> Self {
+    pub(super) fn new(weights: &Weights) -> Self {
         let mut rest = weights.values();
         let mut tensors = BTreeMap::new();
         for shape in weights.shapes() {
@@ -77,15 +77,7 @@ pub(super) fn compare(
 ) {
     tch::set_num_threads(1);
     let description = ModelDescription::new(architecture, 3).unwrap();
-    // Other than the initial weights, so that every bias and gate matters.
-    let initial = Weights::initial(&description);
-    let values = initial
-        .values()
-        .iter()
-        .enumerate()
-        .map(|(index, value)| value * 1.5 + 0.05 + 0.02 * (index % 7) as f32)
-        .collect();
-    let weights = Weights::new(&description, values).unwrap();
+    let weights = other_than_initial(&description);
     let model = Model::new(&description, &weights).unwrap();
     let messages: [&[Token]; 4] = [
         &[BEGIN, 4, END],
@@ -116,15 +108,30 @@ pub(super) fn compare(
             let Some(expected) = expected.get(step) else {
                 continue;
             };
-            for (found, expected) in rows.next().unwrap().iter().zip(expected) {
-                assert!(
-                    (f64::from(*found) - expected).abs() < 2e-5 * (1.0 + expected.abs()),
-                    "message {message}, step {step}: {found}, by hand {expected}"
-                );
-            }
+            let place = format!("message {message}, step {step}");
+            close_to(rows.next().unwrap(), expected, &place);
         }
     }
     assert!(rows.next().is_none());
+}
+
+/// Weights other than the initial ones, so that every bias and gate matters.
+pub(super) fn other_than_initial(description: &ModelDescription) -> Weights {
+    let initial = Weights::initial(description);
+    let values = initial.values().iter().enumerate();
+    let values = values.map(|(index, value)| value * 1.5 + 0.05 + 0.02 * (index % 7) as f32);
+    Weights::new(description, values.collect()).unwrap()
+}
+
+/// Holds scores against those by hand.
+pub(super) fn close_to(found: &[f32], expected: &[f64], place: &str) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(
+            (f64::from(*found) - expected).abs() < 2e-5 * (1.0 + expected.abs()),
+            "{place}: {found}, by hand {expected}"
+        );
+    }
 }
 
 pub(super) fn dot(left: &[f64], right: &[f64]) -> f64 {

@@ -14,6 +14,7 @@ mod run;
 mod simulate;
 mod suggest;
 mod train_pooled;
+mod translate;
 
 use std::num::NonZeroU16;
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ enum Command {
     /// Continue a phrase, and suggest the next word.
     Generate(generate::Arguments),
     /// Turn texts into others, with an encoder and a decoder.
+    Translate(translate::Arguments),
     /// Suggest words for a text that is being typed, as a keyboard does.
     Suggest(suggest::Arguments),
     /// Round weights to 8 bits, for suggestions on the device.
@@ -76,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Translate(arguments) => translate::run(&arguments),
         Command::Suggest(arguments) => suggest::run(&arguments),
         Command::Quantise(arguments) => quantise::run(&arguments),
         Command::Numbers(arguments) => numbers::run(&arguments),

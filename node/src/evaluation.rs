@@ -1,14 +1,16 @@
-//! Loss and accuracy of a model on text that it was not trained on.
+//! Loss and accuracy of a model on examples that it was not trained on.
 
 use serde::Serialize;
 use tch::Tensor;
 use tch::kind::Element;
 
+use crate::examples::Examples;
 use crate::generation::Predictor;
-use crate::model::{Batch, Model};
-use crate::vocabulary::{FIRST_ANSWER, Token, TokenizedText};
+use crate::model::{Batch, Model, Task};
+use crate::vocabulary::TokenizedText;
 
-/// Sums over all tokens that had to be predicted, each message's end included.
+/// Sums over all predictions: of every token, each message's end included, or of every image's label.
+/// What follows says tokens for both.
 ///
 /// The loss is over the whole vocabulary. Answers are ranked as a user sees them: `<pad>`, `<unk>`
 /// and `<begin>` are no answers, and a word outside the vocabulary is a token that no answer gets
@@ -23,6 +25,12 @@ pub struct Evaluation {
     pub top3: u64,
     /// How many tokens there were.
     pub tokens: u64,
+    /// Of pairs: how many targets were right throughout. Each right word is then the most probable one
+    /// after the right ones before it, so that this is how often the greedy choice of words writes
+    /// exactly the target.
+    pub exact: u64,
+    /// How many pairs there were; 0 for other examples.
+    pub pairs: u64,
 }
 
 impl Evaluation {
@@ -50,11 +58,19 @@ impl Evaluation {
         self.share(self.top3 as f64)
     }
 
-    /// Adds one token: all words' scores, the logarithm of their exponentials' sum, and the right word.
-    fn add(&mut self, scores: &[f32], log_sum: f32, target: usize) {
+    /// The share of pairs whose target is written exactly; `None` without pairs.
+    #[must_use]
+    pub fn exact_rate(&self) -> Option<f64> {
+        (self.pairs > 0).then(|| self.exact as f64 / self.pairs as f64)
+    }
+
+    /// Adds one prediction: all answers' scores, the logarithm of their exponentials' sum, and the right
+    /// answer.
+    fn add(&mut self, task: Task, scores: &[f32], log_sum: f32, target: usize) {
         self.loss_sum += f64::from(log_sum - scores[target]);
-        if let Some(right) = target.checked_sub(FIRST_ANSWER as usize) {
-            let rank = rank(&scores[FIRST_ANSWER as usize..], right);
+        let first = task.first_answer();
+        if let Some(right) = target.checked_sub(first) {
+            let rank = rank(&scores[first..], right);
             self.top1 += u64::from(rank < 1);
             self.top3 += u64::from(rank < 3);
         }
@@ -70,53 +86,53 @@ impl Evaluation {
     }
 }
 
-/// Numbers of one sort that are held at once, scores or what the widest matrix makes: 16 MiB of them.
+/// Numbers of one sort that are held at once, scores or what the widest layer makes: 16 MiB of them.
 const SCORES: usize = 1 << 22;
 
-/// Evaluates a model on all messages.
+/// Evaluates a model on all examples.
+///
+/// # Panics
+/// When the examples are of another task than the model's.
 #[must_use]
-pub fn evaluate(model: &Model, text: &TokenizedText) -> Evaluation {
+pub fn evaluate(model: &Model, examples: &Examples) -> Evaluation {
     // Messages of like length together: fewer steps altogether.
-    let mut order: Vec<usize> = (0..text.len()).collect();
-    order.sort_by_key(|&index| std::cmp::Reverse(text.message(index).len()));
+    let mut order: Vec<usize> = (0..examples.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(examples.targets(index)));
     let mut sum = Evaluation::default();
-    in_batches(model, text, &order, |messages| {
-        add_batch(&mut sum, model, messages);
+    in_batches(model, examples, &order, |batch| {
+        add_batch(&mut sum, model, batch);
     });
     sum
 }
 
-/// Calls `work` with these messages, in this order, as many at once as are evaluated at once.
-pub(crate) fn in_batches<'a>(
+/// Calls `work` with these examples, in this order, as many at once as are evaluated at once.
+pub(crate) fn in_batches(
     model: &Model,
-    text: &'a TokenizedText,
+    examples: &Examples,
     indices: &[usize],
-    mut work: impl FnMut(&mut [&'a [Token]]),
+    mut work: impl FnMut(&Batch),
 ) {
     let most_positions = most_positions(model);
-    let mut pending: Vec<&[Token]> = Vec::new();
+    let mut pending: Vec<usize> = Vec::new();
     let mut positions = 0;
     for &index in indices {
-        let message = text.message(index);
-        if positions > 0 && positions + message.len() - 1 > most_positions {
-            work(&mut pending);
+        let own = examples.positions(index);
+        if positions > 0 && positions + own > most_positions {
+            work(&examples.batch(&pending));
             pending.clear();
             positions = 0;
         }
-        positions += message.len() - 1;
-        pending.push(message);
+        positions += own;
+        pending.push(index);
     }
     if !pending.is_empty() {
-        work(&mut pending);
+        work(&examples.batch(&pending));
     }
 }
 
-/// How many positions are evaluated at once.
+/// How many predictions are made at once.
 fn most_positions(model: &Model) -> usize {
-    // The embedding's rows are the vocabulary.
-    let rows = model.description().shapes().iter();
-    let widest = rows.filter_map(|shape| shape.dimensions.first()).max();
-    (SCORES / widest.copied().unwrap_or(1)).max(1)
+    (SCORES / model.description().widths().widest).max(1)
 }
 
 /// Evaluates what predicts one word after the other on all messages.
@@ -128,24 +144,34 @@ pub fn evaluate_word_by_word(predictor: &impl Predictor, text: &TokenizedText) -
         // The state is that after the message's first token, `<begin>`.
         for &target in &text.message(message)[1..] {
             let scores = predictor.log_probabilities(&state);
-            sum.add(&scores, 0.0, target as usize);
+            sum.add(Task::NextToken, &scores, 0.0, target as usize);
             predictor.read(&mut state, target);
         }
     }
     sum
 }
 
-fn add_batch(sum: &mut Evaluation, model: &Model, messages: &mut [&[Token]]) {
-    let batch = Batch::new(messages);
-    let scores = tch::no_grad(|| model.logits(&batch));
+fn add_batch(sum: &mut Evaluation, model: &Model, batch: &Batch) {
+    let task = model.description().task();
+    let scores = tch::no_grad(|| model.logits(batch));
     let log_sums = values::<f32>(&scores.logsumexp([1].as_slice(), false));
     let targets = values::<i64>(batch.targets());
-    let words = scores.size()[1].unsigned_abs();
+    let answers = scores.size()[1].unsigned_abs();
     let scores = values::<f32>(&scores);
-    let rows = scores.chunks_exact(usize::try_from(words).expect("a vocabulary fits into memory"));
+    let rows = scores.chunks_exact(usize::try_from(answers).expect("all scores fit into memory"));
+    let mut right = Vec::with_capacity(targets.len());
     for ((row, log_sum), target) in rows.zip(log_sums).zip(targets) {
-        let target = usize::try_from(target).expect("targets are words");
-        sum.add(row, log_sum, target);
+        let target = usize::try_from(target).expect("targets are counted from 0");
+        let before = sum.top1;
+        sum.add(task, row, log_sum, target);
+        right.push(sum.top1 > before);
+    }
+    let mut rest = right.as_slice();
+    for &length in batch.pair_lengths().unwrap_or_default() {
+        let (pair, after) = rest.split_at(length);
+        rest = after;
+        sum.pairs += 1;
+        sum.exact += u64::from(pair.iter().all(|&right| right));
     }
 }
 
@@ -208,8 +234,8 @@ mod tests {
         let (model, vocabulary) = model(probabilities.map(|p| p.ln() as f32));
         let text = TokenizedText::new(&vocabulary, ["a b x", "a c d d"], 3);
         // Targets: a b <unk> <end>, a c d <end>.
-        let found = evaluate(&model, &text);
         let stepwise = evaluate_word_by_word(&model, &text);
+        let found = evaluate(&model, &text.into());
         assert!((stepwise.loss_sum - found.loss_sum).abs() < 1e-5);
         assert_eq!((stepwise.top1, stepwise.top3), (found.top1, found.top3));
         assert_eq!(stepwise.tokens, found.tokens);
@@ -234,7 +260,7 @@ mod tests {
         bias[UNKNOWN as usize] = 9.0;
         let (model, vocabulary) = model(bias);
         let text = TokenizedText::new(&vocabulary, ["x y z"], 29);
-        let found = evaluate(&model, &text);
+        let found = evaluate(&model, &text.into());
         // The end is right, as the first of the words that are answers.
         assert_eq!((found.top1, found.top3, found.tokens), (1, 1, 4));
     }
@@ -243,7 +269,7 @@ mod tests {
     fn equal_scores_are_not_all_right() {
         let (model, vocabulary) = model([0.0; 8]);
         let text = TokenizedText::new(&vocabulary, ["a b c d"], 29);
-        let found = evaluate(&model, &text);
+        let found = evaluate(&model, &text.into());
         assert_eq!((found.top1, found.top3, found.tokens), (1, 3, 5));
         assert!((found.loss() - 8_f64.ln()).abs() < 1e-6);
     }
@@ -251,9 +277,15 @@ mod tests {
     #[test]
     fn many_batches_sum_up_to_one() {
         let (model, vocabulary) = model([0.0, 0.0, 0.0, 1.0, 2.0, 0.5, 0.0, 0.0]);
-        let one = evaluate(&model, &TokenizedText::new(&vocabulary, ["a b c", "b"], 29));
+        let one = evaluate(
+            &model,
+            &TokenizedText::new(&vocabulary, ["a b c", "b"], 29).into(),
+        );
         let repeated = std::iter::repeat_n(["a b c", "b"], 200_000).flatten();
-        let many = evaluate(&model, &TokenizedText::new(&vocabulary, repeated, 29));
+        let many = evaluate(
+            &model,
+            &TokenizedText::new(&vocabulary, repeated, 29).into(),
+        );
         assert_eq!(many.tokens, one.tokens * 200_000);
         assert_eq!(many.top1, one.top1 * 200_000);
         assert!((many.loss() - one.loss()).abs() < 1e-4);
@@ -262,7 +294,7 @@ mod tests {
     #[test]
     fn no_text_gives_zeros() {
         let (model, vocabulary) = model([0.0; 8]);
-        let found = evaluate(&model, &TokenizedText::new(&vocabulary, [], 29));
+        let found = evaluate(&model, &TokenizedText::new(&vocabulary, [], 29).into());
         assert_eq!(found, Evaluation::default());
         assert!(found.loss() == 0.0 && found.top1_rate() == 0.0);
     }

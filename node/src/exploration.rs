@@ -1,4 +1,4 @@
-//! Evolution strategies on a node: how much the loss on its own text falls along each direction of
+//! Evolution strategies on a node: how much the loss on its own examples falls along each direction of
 //! a round ([`secagg_learning::evolution`]). No gradient is computed, and no weight is kept.
 
 use std::ops::ControlFlow;
@@ -9,11 +9,11 @@ use secagg_learning::{Directions, Evolution, Parts};
 use tch::{Reduction, Tensor};
 
 use crate::evaluation::in_batches;
+use crate::examples::Examples;
 use crate::model::{Batch, Model};
 use crate::training::{TrainingError, TrainingLoss, TrainingProgress, shuffle};
-use crate::vocabulary::{Token, TokenizedText};
 
-/// What an exploration follows, besides the model and the text.
+/// What an exploration follows, besides the model and the examples.
 #[derive(Clone, Copy, Debug)]
 pub struct ExplorationTask<'a> {
     /// How many directions, and how far.
@@ -22,9 +22,9 @@ pub struct ExplorationTask<'a> {
     pub directions: &'a Directions,
     /// The parameters that are moved.
     pub parts: &'a Parts,
-    /// Messages that each direction is tried on: the plan's batch times what it accumulates.
+    /// Examples that each direction is tried on: the plan's batch times what it accumulates.
     pub messages: usize,
-    /// Fixes which messages are tried with which direction.
+    /// Fixes which examples are tried with which direction.
     pub seed: [u8; 32],
 }
 
@@ -35,15 +35,15 @@ pub struct Explored {
     pub falls: Vec<f32>,
     /// Loss and tokens over all evaluations, two a direction.
     pub loss: TrainingLoss,
-    /// How many messages were tried, each counted once: the node's weight.
+    /// How many examples were tried, each counted once: the node's weight.
     pub examples: u64,
 }
 
-/// Tries all directions both ways from `received`, each on the next messages of the text in a random
-/// order, and of a new order whenever the text is used up. `progress` is called after every direction
+/// Tries all directions both ways from `received`, each on the next examples in a random
+/// order, and of a new order whenever they are used up. `progress` is called after every direction
 /// and can stop it.
 ///
-/// The same model, weights, text and task give the same result to the bit, as long as libtorch uses
+/// The same model, weights, examples and task give the same result to the bit, as long as libtorch uses
 /// one thread.
 ///
 /// # Errors
@@ -52,28 +52,28 @@ pub struct Explored {
 pub fn explore(
     model: &mut Model,
     received: &[f32],
-    text: &TokenizedText,
+    examples: &Examples,
     task: &ExplorationTask<'_>,
     progress: &mut dyn FnMut(TrainingProgress) -> ControlFlow<()>,
 ) -> Result<Explored, TrainingError> {
-    if text.is_empty() {
+    if examples.is_empty() {
         return Err(TrainingError::NoText);
     }
     // Before it is cut into parts.
     model.load_flat(received)?;
     let Evolution { pairs, sigma } = *task.evolution;
-    let mut order = Order::new(text.len(), task.seed);
+    let mut order = Order::new(examples.len(), task.seed);
     let mut explored = Explored {
         falls: Vec::with_capacity(pairs as usize),
         loss: TrainingLoss::default(),
         examples: 0,
     };
     for pair in 0..pairs {
-        let indices = order.next(task.messages.clamp(1, text.len()));
+        let indices = order.next(task.messages.clamp(1, examples.len()));
         let mut sides = [TrainingLoss::default(); 2];
         for (side, step) in sides.iter_mut().zip([sigma, -sigma]) {
             model.load_flat(&moved(received, task, pair, step))?;
-            *side = loss(model, text, &indices);
+            *side = loss(model, examples, &indices);
             explored.loss += *side;
         }
         let [there, back] = sides.map(|side| side.sum / side.tokens as f64);
@@ -107,19 +107,18 @@ fn moved(received: &[f32], task: &ExplorationTask<'_>, pair: u32, step: f32) -> 
     weights
 }
 
-/// The loss on some messages, as many at once as an evaluation holds.
-fn loss(model: &Model, text: &TokenizedText, indices: &[usize]) -> TrainingLoss {
+/// The loss on some examples, as many at once as an evaluation holds.
+fn loss(model: &Model, examples: &Examples, indices: &[usize]) -> TrainingLoss {
     let mut sum = TrainingLoss::default();
-    in_batches(model, text, indices, |messages| {
-        sum += batch_loss(model, messages);
+    in_batches(model, examples, indices, |batch| {
+        sum += batch_loss(model, batch);
     });
     sum
 }
 
-fn batch_loss(model: &Model, messages: &mut [&[Token]]) -> TrainingLoss {
-    let batch = Batch::new(messages);
+fn batch_loss(model: &Model, batch: &Batch) -> TrainingLoss {
     let sum = tch::no_grad(|| {
-        let scores = model.logits(&batch);
+        let scores = model.logits(batch);
         let targets = batch.targets();
         let loss = scores.cross_entropy_loss::<Tensor>(targets, None, Reduction::Sum, -100, 0.0);
         loss.double_value(&[])
@@ -130,7 +129,7 @@ fn batch_loss(model: &Model, messages: &mut [&[Token]]) -> TrainingLoss {
     }
 }
 
-/// All messages in a random order, over and over.
+/// All examples in a random order, over and over.
 struct Order {
     rng: ChaCha20Rng,
     order: Vec<usize>,

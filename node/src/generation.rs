@@ -6,6 +6,7 @@
 //! | [`Sampling`] | draws words at random, by temperature and nucleus |
 //! | [`Beam`] | searches the most probable continuation as a whole |
 //! | [`Keyboard`] | suggests words while somebody types |
+//! | [`translate`] | turns a text into another |
 //!
 //! Padding, unknown and begin are never generated nor suggested.
 
@@ -13,6 +14,7 @@ mod beam;
 mod keyboard;
 mod predictor;
 mod sampling;
+mod translation;
 
 use rand_chacha::ChaCha20Rng;
 use serde::Serialize;
@@ -21,6 +23,7 @@ pub use beam::{Beam, BeamError, MAX_ALPHA, MAX_WIDTH};
 pub use keyboard::Keyboard;
 pub use predictor::Predictor;
 pub use sampling::{MAX_TEMPERATURE, Sampling, SamplingError};
+pub use translation::{Translation, TranslationError, translate};
 
 use self::predictor::{answers, best};
 use crate::vocabulary::{END, Token, Vocabulary};

@@ -5,6 +5,7 @@
 //! | [`text`] | reads messages out of plain files, folders, JSON Lines and LEAF JSON |
 //! | [`store`] | keeps messages encrypted at rest, split into training and held-out |
 //! | [`vocabulary`] | words, their numbers, and messages as numbers |
+//! | [`examples`] | what a model learns from, as numbers: messages or images |
 //! | [`model`] | the model's description, its weights, and the network itself |
 //! | [`training`] | local training, without any I/O |
 //! | [`exploration`] | evolution strategies, without any I/O |
@@ -23,6 +24,7 @@
 pub mod clock;
 pub mod commands;
 pub mod evaluation;
+pub mod examples;
 pub mod exploration;
 pub mod generation;
 pub mod int8;

@@ -2,15 +2,21 @@
 
 mod architecture;
 mod attention;
+mod batch;
 #[cfg(test)]
 mod by_hand;
 mod cell;
 mod cifg_lstm;
+mod dense;
 mod description;
+mod encoder_decoder;
 mod folder;
 mod gru;
 mod lstm;
+mod mlp;
+mod pairs;
 mod tanh_rnn;
+mod task;
 mod tied;
 mod transformer;
 mod unroll;
@@ -20,66 +26,62 @@ use secagg_learning::Parts;
 use tch::nn::{Path, VarStore};
 use tch::{Device, Kind, Tensor};
 
-pub use architecture::{Architecture, ModelKind, Sizes, StackSizes, TransformerSizes};
+pub use architecture::{
+    Architecture, EncoderDecoderSizes, MlpSizes, ModelKind, Sizes, StackSizes, TransformerSizes,
+};
+pub(crate) use batch::{Batch, Input};
 pub use description::{DescriptionError, MAX_PARAMETERS, ModelDescription};
 pub use folder::{
     CURRENT_FILE, DESCRIPTION_FILE, INITIAL_FILE, ModelError, ModelFiles, VOCABULARY_FILE,
     newest_weights,
 };
+pub(crate) use pairs::PairInput;
+pub use task::Task;
+pub(crate) use task::Widths;
 pub use weights::{TensorShape, Weights, WeightsError};
 
 use crate::vocabulary::Token;
 
 /// A network that reads tokens and predicts the next one at every position.
-trait Network: std::fmt::Debug {
-    /// Scores of every word at every position: `[positions, vocabulary]`.
-    ///
-    /// `tokens` holds the positions of all messages, step by step: first the first token of each
-    /// message, then the second token of each message that has one, and so on; `active` says how
-    /// many messages have a token at each step and never increases.
+trait TextNetwork: std::fmt::Debug {
+    /// Scores of every word at every position: `[positions, vocabulary]`. See [`Input::Tokens`].
     fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor;
 }
 
-/// Tokens of several messages in the order in which a [`Model`] reads them: step by step, without
-/// padding.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    tokens: Tensor,
-    targets: Tensor,
-    active: Vec<i64>,
+/// A network that turns texts into others.
+trait PairNetwork: std::fmt::Debug {
+    /// Scores of every word after each token of all targets: `[positions, vocabulary]`.
+    fn logits(&self, input: &PairInput) -> Tensor;
 }
 
-impl Batch {
-    /// Packs messages, each from `<begin>` to `<end>`; sorts them by length, longest first.
-    pub(crate) fn new(messages: &mut [&[Token]]) -> Self {
-        messages.sort_by_key(|message| std::cmp::Reverse(message.len()));
-        let positions = messages.iter().map(|message| message.len() - 1).sum();
-        let mut tokens = Vec::with_capacity(positions);
-        let mut targets = Vec::with_capacity(positions);
-        let mut active = Vec::new();
-        let steps = messages.first().map_or(0, |longest| longest.len() - 1);
-        for step in 0..steps {
-            let mut running = 0;
-            for message in messages
-                .iter()
-                .take_while(|message| message.len() > step + 1)
-            {
-                tokens.push(i64::from(message[step]));
-                targets.push(i64::from(message[step + 1]));
-                running += 1;
-            }
-            active.push(running);
-        }
-        Self {
-            tokens: Tensor::from_slice(&tokens),
-            targets: Tensor::from_slice(&targets),
-            active,
-        }
-    }
+/// A network that says which label an image has.
+trait ImageNetwork: std::fmt::Debug {
+    /// Scores of every label for each image: `[images, labels]`. See [`Input::Images`].
+    fn logits(&self, images: &Tensor) -> Tensor;
+}
 
-    /// The right answer at every position.
-    pub(crate) fn targets(&self) -> &Tensor {
-        &self.targets
+/// A network, by what it reads.
+#[derive(Debug)]
+enum Network {
+    Text(Box<dyn TextNetwork>),
+    Pairs(Box<dyn PairNetwork>),
+    Images(Box<dyn ImageNetwork>),
+}
+
+impl Network {
+    /// Scores of every answer for each prediction: `[predictions, answers]`.
+    ///
+    /// # Panics
+    /// When the input is of another task.
+    fn logits(&self, input: &Input) -> Tensor {
+        match (self, input) {
+            (Self::Text(network), Input::Tokens { tokens, active }) => {
+                network.logits(tokens, active)
+            }
+            (Self::Pairs(network), Input::Pairs(pairs)) => network.logits(pairs),
+            (Self::Images(network), Input::Images(images)) => network.logits(images),
+            _ => panic!("the examples were made for a model of another task"),
+        }
     }
 }
 
@@ -90,7 +92,7 @@ pub struct Model {
     variables: VarStore,
     /// The variables in the flat vector's order.
     ordered: Vec<Tensor>,
-    network: Box<dyn Network>,
+    network: Network,
 }
 
 impl Model {
@@ -180,13 +182,19 @@ impl Model {
         &self.variables
     }
 
-    /// Scores at every position of a batch: `[positions, vocabulary]`.
+    /// Scores of every answer for each prediction of a batch: `[predictions, answers]`.
+    ///
+    /// # Panics
+    /// When the batch is of another task's examples.
     pub(crate) fn logits(&self, batch: &Batch) -> Tensor {
-        self.network.logits(&batch.tokens, &batch.active)
+        self.network.logits(batch.input())
     }
 
     /// The natural logarithms of the next token's probabilities after these tokens; after the last
     /// ones, where a Transformer's context has room for no more.
+    ///
+    /// # Panics
+    /// When the model is not one of text.
     pub(crate) fn next_log_probabilities(&self, tokens: &[Token]) -> Vec<f32> {
         let seen = match self.description.architecture() {
             Architecture::Transformer(sizes) => tokens.len().min(sizes.context as usize),
@@ -194,11 +202,28 @@ impl Model {
         };
         let tokens = &tokens[tokens.len() - seen..];
         let tokens: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
+        let input = Input::Tokens {
+            active: vec![1; tokens.len()],
+            tokens: Tensor::from_slice(&tokens),
+        };
+        self.last_log_probabilities(&input)
+    }
+
+    /// The natural logarithms of the next token's probabilities after these tokens of a target, `<begin>`
+    /// first, of a source up to its `<end>`. Both must fit into the context.
+    ///
+    /// # Panics
+    /// When the model is not one that turns texts into others, or one of the texts is empty.
+    pub(crate) fn target_log_probabilities(&self, source: &[Token], tokens: &[Token]) -> Vec<f32> {
+        let pair = PairInput::new(&mut [(source, tokens)]);
+        self.last_log_probabilities(&Input::Pairs(pair))
+    }
+
+    /// Those after the last position.
+    fn last_log_probabilities(&self, input: &Input) -> Vec<f32> {
         let scores = tch::no_grad(|| {
-            self.network
-                .logits(&Tensor::from_slice(&tokens), &vec![1; tokens.len()])
-                .select(0, -1)
-                .log_softmax(-1, Kind::Float)
+            let scores = self.network.logits(input).select(0, -1);
+            scores.log_softmax(-1, Kind::Float)
         });
         let mut values = vec![0.0; scores.numel()];
         let length = values.len();
@@ -208,14 +233,20 @@ impl Model {
 }
 
 /// The network of an architecture, with all variables zero.
-fn network(root: &Path<'_>, architecture: Architecture) -> Box<dyn Network> {
-    match architecture {
+fn network(root: &Path<'_>, architecture: Architecture) -> Network {
+    let text: Box<dyn TextNetwork> = match architecture {
         Architecture::CifgLstm(sizes) => Box::new(cifg_lstm::CifgLstm::new(root, sizes)),
         Architecture::Lstm(sizes) => Box::new(lstm::Lstm::new(root, sizes)),
         Architecture::Gru(sizes) => Box::new(gru::Gru::new(root, sizes)),
         Architecture::TanhRnn(sizes) => Box::new(tanh_rnn::TanhRnn::new(root, sizes)),
         Architecture::Transformer(sizes) => Box::new(transformer::Transformer::new(root, sizes)),
-    }
+        Architecture::EncoderDecoder(sizes) => {
+            let network = encoder_decoder::EncoderDecoder::new(root, sizes);
+            return Network::Pairs(Box::new(network));
+        }
+        Architecture::Mlp(sizes) => return Network::Images(Box::new(mlp::Mlp::new(root, sizes))),
+    };
+    Network::Text(text)
 }
 
 /// Sets how many threads libtorch uses in this process.

@@ -45,6 +45,7 @@ pub use experiment::{Experiment, ExperimentError};
 pub use people::Places;
 pub use run::{Event, Finished, RESULTS_FILE, Simulation};
 
+use crate::examples::ExampleError;
 use crate::model::{ModelError, WeightsError};
 use crate::text::TextError;
 use crate::training::TrainingError;
@@ -62,6 +63,9 @@ pub enum SimulateError {
     /// The model cannot be read or made.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The data is nothing that the model can learn from.
+    #[error(transparent)]
+    Examples(#[from] ExampleError),
     /// Weights are not the model's.
     #[error(transparent)]
     Weights(#[from] WeightsError),

@@ -16,17 +16,17 @@ use thiserror::Error;
 use self::descent::Descent;
 pub use self::memory::{DEFAULT_MEMORY, DEFAULT_MEMORY_MB, Estimate};
 use crate::clock::Clock;
-use crate::model::{Batch, Model, WeightsError};
-use crate::vocabulary::{Token, TokenizedText};
+use crate::examples::Examples;
+use crate::model::{Model, WeightsError};
 
-/// What a training follows, besides the model and the text.
+/// What a training follows, besides the model and the examples.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainingTask<'a> {
     /// The plan; its values are checked.
     pub plan: &'a TrainingPlan,
     /// Where the plan's schedule stands.
     pub schedule: SchedulePoint,
-    /// Fixes the messages' order.
+    /// Fixes the examples' order.
     pub seed: [u8; 32],
     /// Bytes that training may take beside the model, by the [`Estimate`]. A batch that would take
     /// more is worked through in pieces, whose gradients are added up.
@@ -65,9 +65,9 @@ pub struct Trained {
     pub weights: Vec<f32>,
     /// The new weights minus those that training started from, flat.
     pub delta: Vec<f32>,
-    /// Loss and tokens over all steps, each token as it was when its batch was trained on.
+    /// Loss and tokens (or labels) over all steps, each as it was when its batch was trained on.
     pub loss: TrainingLoss,
-    /// How many messages were trained on, each counted once however often it was seen: the client's
+    /// How many examples were trained on, each counted once however often it was seen: the client's
     /// weight. Less than all where the budget ended within the first epoch.
     pub examples: u64,
     /// The estimated peak of the memory that it took, in bytes; see [`Estimate`].
@@ -79,7 +79,7 @@ pub struct Trained {
 pub struct TrainingLoss {
     /// The sum of −ln p of the right answers, in nats.
     pub sum: f64,
-    /// How many tokens there were.
+    /// How many tokens, or labels, there were.
     pub tokens: u64,
 }
 
@@ -105,8 +105,8 @@ pub struct TrainingProgress {
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum TrainingError {
-    /// There is no message to train on.
-    #[error("there is no text to train on; add some with `secagg-node add`")]
+    /// There is no example to train on.
+    #[error("there is nothing to train on; add text or images with `secagg-node add`")]
     NoText,
     /// A value of the plan is out of its range.
     #[error("training is refused: {0}")]
@@ -144,24 +144,27 @@ pub enum TrainingError {
     Weights(#[from] WeightsError),
 }
 
-/// Trains a model from `received` on `text`, and returns what changed.
+/// Trains a model from `received` on `examples`, and returns what changed.
 ///
-/// The same model, weights, text and task give the same result to the bit, as long as libtorch
+/// The same model, weights, examples and task give the same result to the bit, as long as libtorch
 /// uses one thread and the budget is not in seconds. `progress` is called after every step and can
 /// stop the training.
 ///
 /// # Errors
 /// A [`TrainingError`]; the model's weights are then of no use.
+///
+/// # Panics
+/// When the examples are of another task than the model's.
 pub fn train(
     model: &mut Model,
     received: &[f32],
-    text: &TokenizedText,
+    examples: &Examples,
     task: &TrainingTask<'_>,
     progress: &mut dyn FnMut(TrainingProgress) -> ControlFlow<()>,
 ) -> Result<Trained, TrainingError> {
     model.load_flat(received)?;
     let mut loss = TrainingLoss::default();
-    let mut trainer = Trainer::new(model, text, task)?;
+    let mut trainer = Trainer::new(model, examples, task)?;
     while !trainer.is_done() {
         loss += trainer.epoch(progress)?;
     }
@@ -190,7 +193,7 @@ pub fn train(
 #[derive(Debug)]
 pub struct Trainer<'a> {
     model: &'a Model,
-    text: &'a TokenizedText,
+    data: &'a Examples,
     task: TrainingTask<'a>,
     descent: Descent,
     estimate: Estimate,
@@ -199,7 +202,7 @@ pub struct Trainer<'a> {
     /// The most that there were.
     largest: usize,
     rng: ChaCha20Rng,
-    /// The messages in the order of this epoch, and how many of them are done.
+    /// The examples in the order of this epoch, and how many of them are done.
     order: Vec<usize>,
     done: usize,
     epochs: u32,
@@ -214,25 +217,25 @@ impl<'a> Trainer<'a> {
     /// [`TrainingError::Plan`], [`TrainingError::NoText`] or [`TrainingError::Memory`].
     pub fn new(
         model: &'a Model,
-        text: &'a TokenizedText,
+        data: &'a Examples,
         task: &TrainingTask<'a>,
     ) -> Result<Self, TrainingError> {
         task.plan.check()?;
-        let longest = (0..text.len()).map(|index| positions(text, index)).max();
+        let longest = (0..data.len()).map(|index| data.positions(index)).max();
         let longest = longest.ok_or(TrainingError::NoText)?;
         let estimate = Estimate::new(model.description(), task.plan);
         let most = estimate.positions(task.memory, longest as u64)?;
         Ok(Self {
             model,
-            text,
+            data,
             task: *task,
             descent: Descent::new(model.variables(), task.plan),
             estimate,
             most_positions: usize::try_from(most).unwrap_or(usize::MAX),
             largest: 0,
             rng: ChaCha20Rng::from_seed(task.seed),
-            order: (0..text.len()).collect(),
-            done: text.len(),
+            order: (0..data.len()).collect(),
+            done: data.len(),
             epochs: 0,
             step: 0,
             started: match task.plan.budget {
@@ -255,7 +258,7 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Goes on to the end of the epoch (all messages once, in a new order), or of the budget.
+    /// Goes on to the end of the epoch (all examples once, in a new order), or of the budget.
     ///
     /// # Errors
     /// [`TrainingError::Diverged`] or [`TrainingError::Stopped`].
@@ -290,7 +293,7 @@ impl<'a> Trainer<'a> {
         Ok(epoch)
     }
 
-    /// How many messages were trained on so far, each counted once.
+    /// How many examples were trained on so far, each counted once.
     #[must_use]
     pub fn examples(&self) -> u64 {
         let seen = match self.epochs {
@@ -311,7 +314,7 @@ impl<'a> Trainer<'a> {
     fn steps(&self) -> Option<u64> {
         match self.task.plan.budget {
             Budget::Epochs(epochs) => {
-                let epoch = self.order.len().div_ceil(self.messages_a_step());
+                let epoch = self.order.len().div_ceil(self.examples_a_step());
                 Some(u64::from(epochs) * epoch as u64)
             }
             Budget::Steps(steps) => Some(steps.into()),
@@ -319,27 +322,23 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    fn messages_a_step(&self) -> usize {
+    fn examples_a_step(&self) -> usize {
         self.task.plan.batch as usize * self.task.plan.accumulate as usize
     }
 
-    /// Trains on the next messages of the epoch, piece by piece.
+    /// Trains on the next examples of the epoch, piece by piece.
     fn step(&mut self) -> Result<TrainingLoss, TrainingError> {
-        let end = (self.done + self.messages_a_step()).min(self.order.len());
+        let end = (self.done + self.examples_a_step()).min(self.order.len());
         let begin = std::mem::replace(&mut self.done, end);
         self.step += 1;
         let indices = &self.order[begin..end];
-        let tokens = indices.iter().map(|&index| positions(self.text, index));
+        let tokens = indices.iter().map(|&index| self.data.targets(index));
         let tokens = tokens.sum::<usize>();
         let pieces = self.pieces(indices);
         let mut loss = TrainingLoss::default();
         self.descent.begin();
         for piece in pieces {
-            let mut messages: Vec<&[Token]> = piece
-                .iter()
-                .map(|&index| self.text.message(index))
-                .collect();
-            let batch = Batch::new(&mut messages);
+            let batch = self.data.batch(&piece);
             let mean = self.model.logits(&batch).cross_entropy_loss::<Tensor>(
                 batch.targets(),
                 None,
@@ -360,7 +359,8 @@ impl<'a> Trainer<'a> {
             }
             loss.sum += value * own as f64;
             loss.tokens += own as u64;
-            self.largest = self.largest.max(own);
+            let positions = piece.iter().map(|&index| self.data.positions(index));
+            self.largest = self.largest.max(positions.sum());
         }
         self.descent
             .finish(self.task.plan.schedule.factor(match self.task.schedule {
@@ -370,21 +370,21 @@ impl<'a> Trainer<'a> {
         Ok(loss)
     }
 
-    /// A step's messages in pieces of at most a batch, each of which fits into memory.
+    /// A step's examples in pieces of at most a batch, each of which fits into memory.
     fn pieces(&self, indices: &[usize]) -> Vec<Vec<usize>> {
-        let most_messages = self.task.plan.batch as usize;
+        let most_examples = self.task.plan.batch as usize;
         let mut pieces: Vec<Vec<usize>> = Vec::new();
         let mut room = 0;
         for &index in indices {
-            let needed = positions(self.text, index);
+            let needed = self.data.positions(index);
             match pieces.last_mut() {
-                Some(piece) if piece.len() < most_messages && needed <= room => {
+                Some(piece) if piece.len() < most_examples && needed <= room => {
                     piece.push(index);
                     room -= needed;
                 }
                 _ => {
                     pieces.push(vec![index]);
-                    // No message is longer: that was checked.
+                    // No example needs more: that was checked.
                     room = self.most_positions - needed;
                 }
             }
@@ -393,12 +393,7 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// How many tokens of a message are predicted.
-fn positions(text: &TokenizedText, index: usize) -> usize {
-    text.message(index).len() - 1
-}
-
-/// Fisher and Yates; the modulo's bias is below 2⁻³² for any number of messages in memory.
+/// Fisher and Yates; the modulo's bias is below 2⁻³² for any number of examples in memory.
 pub(crate) fn shuffle(order: &mut [usize], rng: &mut impl Rng) {
     for last in (1..order.len()).rev() {
         let other = rng.next_u64() % (last as u64 + 1);

@@ -213,7 +213,7 @@ impl Vocabulary {
     }
 
     /// Calls `each` with the number of every word of a message.
-    fn for_each_token(&self, message: &str, mut each: impl FnMut(Token)) {
+    pub(crate) fn for_each_token(&self, message: &str, mut each: impl FnMut(Token)) {
         self.units.for_each(message, |word| each(self.token(word)));
     }
 

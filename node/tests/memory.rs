@@ -4,9 +4,11 @@ use std::ops::ControlFlow;
 use std::process::Command;
 
 use secagg_learning::{Budget, LocalOptimizer, TrainingPlan};
+use secagg_node::examples::{Examples, Pairs};
 use secagg_node::memory::PeakMemory;
 use secagg_node::model::{
-    Architecture, Model, ModelDescription, Sizes, StackSizes, TransformerSizes, Weights,
+    Architecture, EncoderDecoderSizes, Model, ModelDescription, Sizes, StackSizes,
+    TransformerSizes, Weights,
 };
 use secagg_node::training::{DEFAULT_MEMORY, Estimate, TrainingTask, train};
 use secagg_node::vocabulary::{TokenizedText, Vocabulary};
@@ -65,13 +67,33 @@ fn kind(name: &str) -> Architecture {
             context: if name == "transformer" { 32 } else { 2_048 },
             output_bias: true,
         }),
+        "encoder-decoder" | "encoder-decoder-sources" => {
+            Architecture::EncoderDecoder(EncoderDecoderSizes {
+                vocabulary: few,
+                embedding: 96,
+                encoder_layers: 2,
+                decoder_layers: 2,
+                heads: 4,
+                feed_forward: 384,
+                context: 64,
+                output_bias: true,
+            })
+        }
         _ => panic!("no kind {name}"),
     }
 }
 
 #[test]
 fn the_estimate_holds_for_each_kind() {
-    for kind in ["lstm", "gru", "tanh-rnn", "transformer", "transformer-long"] {
+    for kind in [
+        "lstm",
+        "gru",
+        "tanh-rnn",
+        "transformer",
+        "transformer-long",
+        "encoder-decoder",
+        "encoder-decoder-sources",
+    ] {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "one_kind", "--ignored", "--nocapture"])
             .env(KIND, kind)
@@ -106,11 +128,21 @@ fn one_kind() {
         messages = messages.chunks(96).map(|some| some.join(" ")).collect();
         max_words = 4_000;
     }
-    let text = TokenizedText::new(
-        &vocabulary,
-        messages.iter().map(String::as_str),
-        max_words as usize,
-    );
+    let most = max_words as usize;
+    let text = if name.starts_with("encoder-decoder") {
+        // Sources as long as targets, or much longer.
+        let lines: Vec<String> = messages
+            .iter()
+            .map(|line| match name.as_str() {
+                "encoder-decoder" => format!("{line}\t{line}"),
+                _ => format!("{line}\tw1 w2"),
+            })
+            .collect();
+        let pairs = Pairs::new(&vocabulary, lines.iter().map(String::as_str), most);
+        Examples::Pairs(pairs.unwrap())
+    } else {
+        TokenizedText::new(&vocabulary, messages.iter().map(String::as_str), most).into()
+    };
     let mut model = Model::new(&description, &initial).unwrap();
     for (batch, optimizer) in [
         (16, LocalOptimizer::Sgd { rate: 0.1 }),
@@ -155,7 +187,7 @@ fn the_estimate_is_never_below_and_not_far_above_what_training_takes() {
     let description = ModelDescription::cifg_lstm(sizes, 1).unwrap();
     let initial = Weights::initial(&description);
     let messages = messages();
-    let text = TokenizedText::new(&vocabulary, messages.iter().map(String::as_str), 29);
+    let text = TokenizedText::new(&vocabulary, messages.iter().map(String::as_str), 29).into();
     let mut model = Model::new(&description, &initial).unwrap();
     let mut measured = |batch: u32, memory: u64, proximal: f32, optimizer: LocalOptimizer| {
         let plan = TrainingPlan {

@@ -1,4 +1,4 @@
-//! `eval`: loss and accuracy on held-out text.
+//! `eval`: loss and accuracy on held-out text, pairs or images.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::model_source::{ModelSource, Weighted};
 use super::print_json;
 use crate::evaluation::{Evaluation, evaluate, evaluate_word_by_word};
+use crate::examples::Examples;
 use crate::generation::{Keyboard, Predictor};
 use crate::store::Store;
 use crate::text::{self, Format};
@@ -41,38 +42,46 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     disable_core_dumps().context("core dumps cannot be switched off")?;
     let (files, weighted, weights) = arguments.source.open_as(false)?;
     let most = files.vocabulary.units().usual_most();
-    let text = if let Some(path) = &arguments.text {
+    let examples = if let Some(path) = &arguments.text {
         let messages = text::read(path, arguments.format, arguments.user.as_deref())?;
-        let messages = messages.iter().map(|message| message.text.as_str());
-        TokenizedText::new(&files.vocabulary, messages, most)
+        let lines = messages.iter().map(|message| message.text.as_str());
+        Examples::new(&files, lines, most).with_context(|| path.display().to_string())?
     } else {
         let directory = arguments.source.dir.as_deref();
         let directory = directory.context("no text: give --text, or the node's --dir")?;
         let stored = Store::open(directory)?.load()?;
-        let messages = stored.held_out.iter().map(|message| message.as_str());
-        TokenizedText::new(&files.vocabulary, messages, most)
+        let lines = stored.held_out.iter().map(|line| line.as_str());
+        Examples::new(&files, lines, most).context("the node's held-out messages")?
     };
     ensure!(
-        !text.is_empty(),
-        "there is no held-out message to evaluate on; add text, or give --text"
+        !examples.is_empty(),
+        "there is no held-out message to evaluate on{}; add text, or give --text",
+        match examples.left_out() {
+            0 => String::new(),
+            pairs => format!(", because all {pairs} pairs are too long for the model"),
+        }
     );
     let evaluation = match &weighted {
-        Weighted::F32(model, _) => evaluate(model, &text),
-        Weighted::Int8(model, _) => evaluate_word_by_word(&**model, &text),
+        Weighted::F32(model, _) => evaluate(model, &examples),
+        Weighted::Int8(model, _) => evaluate_word_by_word(&**model, language(&examples)?),
     };
     let mut report = figures(&evaluation);
     report["weights"] = json!(weights);
-    report["messages"] = json!(text.len());
+    report["messages"] = json!(examples.len());
+    if examples.left_out() > 0 {
+        report["left_out"] = json!(examples.left_out());
+    }
     let compared = if arguments.int8 {
-        let inference = inference(&weighted, &files.vocabulary, &text);
+        let text = language(&examples)?;
+        let inference = inference(&weighted, &files.vocabulary, text);
         extend(&mut report, inference);
         let (_, rounded, _) = arguments.source.open_as(true)?;
         match (&weighted, &rounded) {
             (Weighted::F32(..), Weighted::Int8(model, _)) => {
-                let mut int8 = figures(&evaluate_word_by_word(&**model, &text));
+                let mut int8 = figures(&evaluate_word_by_word(&**model, text));
                 extend(
                     &mut int8,
-                    self::inference(&rounded, &files.vocabulary, &text),
+                    self::inference(&rounded, &files.vocabulary, text),
                 );
                 Some(int8)
             }
@@ -89,7 +98,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return print_json(&report);
     }
     println!("weights      {}", weights.display());
-    println!("messages     {}", text.len());
+    println!("messages     {}", examples.len());
+    if examples.left_out() > 0 {
+        println!(
+            "left out     {} pairs that are too long",
+            examples.left_out()
+        );
+    }
     println!("tokens       {}", evaluation.tokens);
     if compared.is_some() {
         println!("{:23}f32       int8", "");
@@ -107,12 +122,19 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The text of a language model: what 8 bits are for.
+fn language(examples: &Examples) -> anyhow::Result<&TokenizedText> {
+    let text = examples.text();
+    text.context("int8 weights are for language models only, and the model is another one")
+}
+
 /// Name in the report, label, unit, factor, digits after the point.
-const ROWS: [(&str, &str, &str, f64, usize); 6] = [
+const ROWS: [(&str, &str, &str, f64, usize); 7] = [
     ("loss", "loss", "nats a token", 1.0, 4),
     ("perplexity", "perplexity", "", 1.0, 1),
     ("top1", "top-1", "%", 100.0, 2),
     ("top3", "top-3", "%", 100.0, 2),
+    ("exact", "exact", "% of the targets", 100.0, 2),
     ("bytes", "size", "bytes of weights", 1.0, 0),
     (
         "suggestion_ms",
@@ -124,13 +146,17 @@ const ROWS: [(&str, &str, &str, f64, usize); 6] = [
 ];
 
 fn figures(evaluation: &Evaluation) -> Value {
-    json!({
+    let mut figures = json!({
         "tokens": evaluation.tokens,
         "loss": evaluation.loss(),
         "perplexity": evaluation.perplexity(),
         "top1": evaluation.top1_rate(),
         "top3": evaluation.top3_rate(),
-    })
+    });
+    if let Some(exact) = evaluation.exact_rate() {
+        figures["exact"] = json!(exact);
+    }
+    figures
 }
 
 /// What a model costs where it is used: bytes of weights, milliseconds a suggestion.

@@ -60,7 +60,7 @@ pub(super) const LENGTH_PENALTY: f64 = 0.6;
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let decoding = arguments.decoding()?;
-    let (files, weighted, _) = arguments.source.open_as(arguments.int8)?;
+    let (files, weighted, _) = arguments.source.open_language_model(arguments.int8)?;
     let completions = match &weighted {
         Weighted::F32(model, _) => arguments.complete(&**model, &files.vocabulary, decoding),
         Weighted::Int8(model, _) => arguments.complete(&**model, &files.vocabulary, decoding),

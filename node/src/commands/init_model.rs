@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 
+use crate::examples;
 use crate::model::{
-    Architecture, DESCRIPTION_FILE, ModelDescription, ModelFiles, ModelKind, Sizes, StackSizes,
-    TransformerSizes, Weights,
+    Architecture, DESCRIPTION_FILE, EncoderDecoderSizes, MlpSizes, ModelDescription, ModelFiles,
+    ModelKind, Sizes, StackSizes, TransformerSizes, Weights,
 };
 use crate::text::{self, Format};
-use crate::vocabulary::{TextUnits, Vocabulary};
+use crate::vocabulary::TextUnits;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -57,13 +58,21 @@ struct SizeArguments {
     /// Layers, of a tanh-rnn [default: 1] or a transformer [default: 2].
     #[arg(long, value_name = "N")]
     layers: Option<u32>,
-    /// Heads of a transformer's attention, which share out the embedding [default: 4].
+    /// Layers of an encoder-decoder's encoder [default: 2].
+    #[arg(long, value_name = "N")]
+    encoder_layers: Option<u32>,
+    /// Layers of an encoder-decoder's decoder [default: 2].
+    #[arg(long, value_name = "N")]
+    decoder_layers: Option<u32>,
+    /// Heads of a transformer's or encoder-decoder's attention, which share out the embedding [default:
+    /// 4].
     #[arg(long, value_name = "N")]
     heads: Option<u32>,
-    /// Units of a transformer's feed-forward networks [default: 4 times the embedding].
+    /// Units of a transformer's or encoder-decoder's feed-forward networks [default: 4 times the embedding].
     #[arg(long, value_name = "N")]
     feed_forward: Option<u32>,
-    /// Tokens that a transformer sees at once [default: 32 words or 192 characters].
+    /// Tokens that a transformer sees at once, or that an encoder-decoder's source has at most with its
+    /// end, and its target with its beginning [default: 32 words or 192 characters].
     #[arg(long, value_name = "N")]
     context: Option<u32>,
 }
@@ -85,6 +94,12 @@ impl SizeArguments {
             units: self.units.unwrap_or(256),
             output_bias,
         };
+        let heads = self.heads.unwrap_or(4);
+        let feed_forward = self.feed_forward.unwrap_or(embedding.saturating_mul(4));
+        let context = self.context.unwrap_or(match text {
+            TextUnits::Words | TextUnits::WordsAndDigits => 32,
+            TextUnits::Characters => 192,
+        });
         Ok(match kind {
             ModelKind::CifgLstm => Architecture::CifgLstm(sizes),
             ModelKind::Lstm => Architecture::Lstm(sizes),
@@ -96,16 +111,28 @@ impl SizeArguments {
                 layers: self.layers.unwrap_or(1),
                 output_bias,
             }),
+            ModelKind::Mlp => Architecture::Mlp(MlpSizes {
+                vocabulary,
+                units: sizes.units,
+                layers: self.layers.unwrap_or(1),
+            }),
             ModelKind::Transformer => Architecture::Transformer(TransformerSizes {
                 vocabulary,
                 embedding,
                 layers: self.layers.unwrap_or(2),
-                heads: self.heads.unwrap_or(4),
-                feed_forward: self.feed_forward.unwrap_or(embedding.saturating_mul(4)),
-                context: self.context.unwrap_or(match text {
-                    TextUnits::Words | TextUnits::WordsAndDigits => 32,
-                    TextUnits::Characters => 192,
-                }),
+                heads,
+                feed_forward,
+                context,
+                output_bias,
+            }),
+            ModelKind::EncoderDecoder => Architecture::EncoderDecoder(EncoderDecoderSizes {
+                vocabulary,
+                embedding,
+                encoder_layers: self.encoder_layers.unwrap_or(2),
+                decoder_layers: self.decoder_layers.unwrap_or(2),
+                heads,
+                feed_forward,
+                context,
                 output_bias,
             }),
         })
@@ -116,12 +143,23 @@ impl SizeArguments {
         let belonging: &[&str] = match kind {
             ModelKind::CifgLstm | ModelKind::Lstm | ModelKind::Gru => &["embedding", "units"],
             ModelKind::TanhRnn => &["embedding", "units", "layers"],
+            ModelKind::Mlp => &["units", "layers"],
+            ModelKind::EncoderDecoder => &[
+                "embedding",
+                "encoder-layers",
+                "decoder-layers",
+                "heads",
+                "feed-forward",
+                "context",
+            ],
             ModelKind::Transformer => &["embedding", "layers", "heads", "feed-forward", "context"],
         };
         for (flag, given) in [
             ("embedding", self.embedding),
             ("units", self.units),
             ("layers", self.layers),
+            ("encoder-layers", self.encoder_layers),
+            ("decoder-layers", self.decoder_layers),
             ("heads", self.heads),
             ("feed-forward", self.feed_forward),
             ("context", self.context),
@@ -152,7 +190,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         messages.append(&mut text::read(path, arguments.format, None)?);
     }
     let public = messages.iter().map(|message| message.text.as_str());
-    let vocabulary = Vocabulary::of(arguments.text, public, arguments.vocabulary_size)?;
+    let (task, size) = (arguments.kind.task(), arguments.vocabulary_size);
+    let vocabulary = examples::vocabulary(task, arguments.text, public, size)?;
     let words = u32::try_from(vocabulary.len()).context("the vocabulary is too large")?;
     let (text, output_bias) = (arguments.text, arguments.output_bias);
     let sizes = &arguments.sizes;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 
 use crate::int8::{Int8Model, Int8Weights};
-use crate::model::{Model, ModelFiles, Weights, newest_weights};
+use crate::model::{Model, ModelFiles, Task, Weights, newest_weights};
 use crate::participate::cache::MODEL_FOLDER;
 
 #[derive(Debug, clap::Args)]
@@ -36,9 +36,24 @@ impl ModelSource {
     /// rounded; says which file it is.
     pub(super) fn open_as(&self, int8: bool) -> anyhow::Result<(ModelFiles, Weighted, PathBuf)> {
         let (files, path) = self.find()?;
-        let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
-        let weighted = weighted(&files, &bytes, int8)
-            .with_context(|| format!("cannot use the weights {}", path.display()))?;
+        let weighted = open(&files, &path, int8)?;
+        Ok((files, weighted, path))
+    }
+
+    /// As [`ModelSource::open_as`], for a command that goes on with text.
+    pub(super) fn open_language_model(
+        &self,
+        int8: bool,
+    ) -> anyhow::Result<(ModelFiles, Weighted, PathBuf)> {
+        let (files, path) = self.find()?;
+        let kind = files.description.kind();
+        ensure!(
+            kind.task() == Task::NextToken,
+            "the model is of kind \"{}\", which is not one that predicts the next word: take a \
+             language model",
+            kind.as_str()
+        );
+        let weighted = open(&files, &path, int8)?;
         Ok((files, weighted, path))
     }
 
@@ -63,6 +78,12 @@ impl ModelSource {
         );
         Ok((files, path))
     }
+}
+
+fn open(files: &ModelFiles, path: &Path, int8: bool) -> anyhow::Result<Weighted> {
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+    weighted(files, &bytes, int8)
+        .with_context(|| format!("cannot use the weights {}", path.display()))
 }
 
 /// The network that a file's weights give.

@@ -36,7 +36,7 @@ struct Suggested {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let (files, weighted, _) = arguments.source.open_as(arguments.int8)?;
+    let (files, weighted, _) = arguments.source.open_language_model(arguments.int8)?;
     let suggested = match &weighted {
         Weighted::F32(model, _) => suggest(arguments, &**model, &files.vocabulary),
         Weighted::Int8(model, _) => suggest(arguments, &**model, &files.vocabulary),

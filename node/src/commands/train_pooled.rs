@@ -19,6 +19,7 @@ use super::model_source::read_model;
 use super::print_json;
 use crate::clock::Clock;
 use crate::evaluation::evaluate;
+use crate::examples::Examples;
 use crate::memory::{self, PeakMemory};
 use crate::model::{INITIAL_FILE, Model, ModelFiles, Weights};
 use crate::progress::Progress;
@@ -27,7 +28,6 @@ use crate::text::{self, Format};
 use crate::training::{
     DEFAULT_MEMORY_MB, SchedulePoint, Trainer, TrainingError, TrainingProgress, TrainingTask,
 };
-use crate::vocabulary::TokenizedText;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -80,19 +80,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         !validation.is_empty(),
         "there is no message to evaluate on: give --validation, or ten messages to train on"
     );
-    let (token, _) = training
-        .most_frequent_target()
-        .context("there is no text")?;
-    let baseline = Baseline {
-        token: files.vocabulary.word(token).unwrap_or_default().to_owned(),
-        top1: validation.count(token) as f64 / validation.targets() as f64,
-    };
     let mut model = Model::new(&files.description, &initial)?;
     let mut report = Report {
         parameters: files.description.parameters(),
         training_messages: training.len(),
         validation_messages: validation.len(),
-        baseline,
+        baseline: Baseline::new(&files, &training, &validation),
         initial: Figures::from(&evaluate(&model, &validation)),
         runs: Vec::new(),
         best: None,
@@ -131,8 +124,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 /// One run's surroundings.
 struct Pooled<'a> {
     arguments: &'a Arguments,
-    training: &'a TokenizedText,
-    validation: &'a TokenizedText,
+    training: &'a Examples,
+    validation: &'a Examples,
     deadline: Option<Instant>,
 }
 
@@ -219,10 +212,7 @@ impl Pooled<'_> {
     }
 }
 
-fn read_texts(
-    arguments: &Arguments,
-    files: &ModelFiles,
-) -> anyhow::Result<(TokenizedText, TokenizedText)> {
+fn read_texts(arguments: &Arguments, files: &ModelFiles) -> anyhow::Result<(Examples, Examples)> {
     let hold_out = arguments.validation.is_empty();
     let mut training: Vec<Zeroizing<String>> = Vec::new();
     let mut validation = Vec::new();
@@ -243,9 +233,12 @@ fn read_texts(
         validation.extend(messages.into_iter().map(|message| message.text));
     }
     let most = files.vocabulary.units().usual_most();
-    let tokenized = |messages: &[Zeroizing<String>]| {
-        let messages = messages.iter().map(|message| message.as_str());
-        TokenizedText::new(&files.vocabulary, messages, most)
+    let examples = |lines: &[Zeroizing<String>], which: &'static str| {
+        let lines = lines.iter().map(|line| line.as_str());
+        Examples::new(files, lines, most).context(which)
     };
-    Ok((tokenized(&training), tokenized(&validation)))
+    Ok((
+        examples(&training, "the messages to train on")?,
+        examples(&validation, "the messages to evaluate on")?,
+    ))
 }

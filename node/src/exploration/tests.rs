@@ -5,7 +5,7 @@ use secagg_learning::{ServerOptimizer, ServerOptimizerConfig};
 use super::*;
 use crate::evaluation::evaluate;
 use crate::model::{ModelDescription, Sizes, Weights};
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{TokenizedText, Vocabulary};
 
 const MESSAGES: [&str; 6] = [
     "see you at the station",
@@ -23,7 +23,7 @@ const EVOLUTION: Evolution = Evolution {
     sigma: 0.01,
 };
 
-fn setting() -> (Model, Weights, TokenizedText) {
+fn setting() -> (Model, Weights, Examples) {
     tch::set_num_threads(1);
     let vocabulary = Vocabulary::from_text(MESSAGES, 40).unwrap();
     let sizes = Sizes {
@@ -35,7 +35,7 @@ fn setting() -> (Model, Weights, TokenizedText) {
     let description = ModelDescription::cifg_lstm(sizes, 1).unwrap();
     let weights = Weights::initial(&description);
     let model = Model::new(&description, &weights).unwrap();
-    let text = TokenizedText::new(&vocabulary, MESSAGES, 29);
+    let text = TokenizedText::new(&vocabulary, MESSAGES, 29).into();
     (model, weights, text)
 }
 
@@ -64,7 +64,7 @@ fn a_fall_is_the_difference_of_two_losses() {
     let task = task(&EVOLUTION, &directions, text.len());
     let explored = explore(&mut model, weights.values(), &text, &task, &mut go_on).unwrap();
     assert_eq!(explored.examples, text.len() as u64);
-    assert_eq!(explored.loss.tokens, 6 * text.targets() as u64);
+    assert_eq!(explored.loss.tokens, 6 * text.all_targets() as u64);
     for (pair, fall) in (0..).zip(&explored.falls) {
         let [there, back] = [0.01, -0.01].map(|step| {
             let mut values = weights.values().to_vec();
@@ -151,7 +151,7 @@ fn no_text_stopping_and_divergence_are_told() {
     let (mut model, weights, text) = setting();
     let directions = Directions::from_seed([1; 32]);
     let vocabulary = Vocabulary::from_text(MESSAGES, 40).unwrap();
-    let nothing = TokenizedText::new(&vocabulary, [], 29);
+    let nothing = TokenizedText::new(&vocabulary, [], 29).into();
     let task = task(&EVOLUTION, &directions, 2);
     let values = weights.values();
     assert_eq!(

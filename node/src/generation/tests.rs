@@ -112,7 +112,7 @@ fn a_learnt_phrase_is_continued_to_its_end() {
     let description = ModelDescription::cifg_lstm(sizes, 1).unwrap();
     let initial = Weights::initial(&description);
     let mut model = Model::new(&description, &initial).unwrap();
-    let text = TokenizedText::new(&vocabulary, messages, 29);
+    let text = TokenizedText::new(&vocabulary, messages, 29).into();
     let plan = TrainingPlan {
         budget: Budget::Epochs(80),
         batch: 3,

@@ -5,6 +5,7 @@ use safetensors::{Dtype, SafeTensors};
 use secagg_learning::{Budget, LocalOptimizer, TrainingPlan};
 
 use super::*;
+use crate::examples::Examples;
 use crate::model::{Model, Sizes, Weights};
 use crate::training::{TrainingTask, train};
 use crate::vocabulary::{TokenizedText, Vocabulary};
@@ -70,7 +71,7 @@ fn a_trained_model_scores_almost_the_same_and_answers_the_same() {
     let description = ModelDescription::cifg_lstm(sizes, 1).unwrap();
     let initial = Weights::initial(&description);
     let mut model = Model::new(&description, &initial).unwrap();
-    let text = TokenizedText::new(&vocabulary, messages, 29);
+    let text = Examples::from(TokenizedText::new(&vocabulary, messages, 29));
     let plan = TrainingPlan {
         budget: Budget::Epochs(60),
         batch: 4,
@@ -87,6 +88,7 @@ fn a_trained_model_scores_almost_the_same_and_answers_the_same() {
         let best = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b]));
         best.unwrap()
     };
+    let text = text.text().unwrap();
     let mut positions = 0;
     for message in 0..text.len() {
         let words = &text.message(message)[1..];

@@ -19,7 +19,7 @@ use super::tied::variable;
 
 /// The sizes that all parts share.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Widths {
+pub(super) struct BlockSizes {
     pub(super) embedding: u32,
     pub(super) heads: u32,
     pub(super) feed_forward: u32,
@@ -75,8 +75,8 @@ pub(super) struct Norm {
 }
 
 impl SelfAttention {
-    pub(super) fn shapes(block: &str, widths: Widths) -> Vec<TensorShape> {
-        let embedding = widths.embedding as usize;
+    pub(super) fn shapes(block: &str, sizes: BlockSizes) -> Vec<TensorShape> {
+        let embedding = sizes.embedding as usize;
         let name = |tensor| format!("{block}_attention_{tensor}");
         let mut shapes = vec![
             TensorShape::new(&name("input"), &[3 * embedding, embedding]),
@@ -86,11 +86,11 @@ impl SelfAttention {
         shapes
     }
 
-    pub(super) fn new(root: &Path<'_>, block: &str, widths: Widths) -> Self {
-        let embedding = i64::from(widths.embedding);
+    pub(super) fn new(root: &Path<'_>, block: &str, sizes: BlockSizes) -> Self {
+        let embedding = i64::from(sizes.embedding);
         let name = |tensor| format!("{block}_attention_{tensor}");
         Self {
-            heads: widths.heads.into(),
+            heads: sizes.heads.into(),
             norm: Norm::new(root, &name("norm"), embedding),
             input: variable(root, &name("input"), &[3 * embedding, embedding]),
             output: variable(root, &name("output"), &[embedding, embedding]),
@@ -109,8 +109,8 @@ impl SelfAttention {
 }
 
 impl CrossAttention {
-    pub(super) fn shapes(block: &str, widths: Widths) -> Vec<TensorShape> {
-        let embedding = widths.embedding as usize;
+    pub(super) fn shapes(block: &str, sizes: BlockSizes) -> Vec<TensorShape> {
+        let embedding = sizes.embedding as usize;
         let name = |tensor| format!("{block}_cross_{tensor}");
         let mut shapes = vec![
             TensorShape::new(&name("query"), &[embedding, embedding]),
@@ -121,11 +121,11 @@ impl CrossAttention {
         shapes
     }
 
-    pub(super) fn new(root: &Path<'_>, block: &str, widths: Widths) -> Self {
-        let embedding = i64::from(widths.embedding);
+    pub(super) fn new(root: &Path<'_>, block: &str, sizes: BlockSizes) -> Self {
+        let embedding = i64::from(sizes.embedding);
         let name = |tensor| format!("{block}_cross_{tensor}");
         Self {
-            heads: widths.heads.into(),
+            heads: sizes.heads.into(),
             norm: Norm::new(root, &name("norm"), embedding),
             query: variable(root, &name("query"), &[embedding, embedding]),
             memory: variable(root, &name("memory"), &[2 * embedding, embedding]),
@@ -157,8 +157,8 @@ impl CrossAttention {
 }
 
 impl Feed {
-    pub(super) fn shapes(block: &str, widths: Widths) -> Vec<TensorShape> {
-        let [embedding, feed] = [widths.embedding, widths.feed_forward].map(|size| size as usize);
+    pub(super) fn shapes(block: &str, sizes: BlockSizes) -> Vec<TensorShape> {
+        let [embedding, feed] = [sizes.embedding, sizes.feed_forward].map(|size| size as usize);
         let name = |tensor| format!("{block}_feed_{tensor}");
         let mut shapes = vec![
             TensorShape::new(&name("input"), &[feed, embedding]),
@@ -168,8 +168,8 @@ impl Feed {
         shapes
     }
 
-    pub(super) fn new(root: &Path<'_>, block: &str, widths: Widths) -> Self {
-        let [embedding, feed] = [widths.embedding, widths.feed_forward].map(i64::from);
+    pub(super) fn new(root: &Path<'_>, block: &str, sizes: BlockSizes) -> Self {
+        let [embedding, feed] = [sizes.embedding, sizes.feed_forward].map(i64::from);
         let name = |tensor| format!("{block}_feed_{tensor}");
         Self {
             norm: Norm::new(root, &name("norm"), embedding),
@@ -274,8 +274,8 @@ pub(super) struct Rotation {
 impl Rotation {
     /// For the places 0, 1, … of a context. Pair i of a head's d elements turns by 10000^(−2i/d) from
     /// place to place (Su et al. 2021, section 3.2.2).
-    pub(super) fn new(widths: Widths, context: u32) -> Self {
-        let pairs = widths.embedding / widths.heads / 2;
+    pub(super) fn new(sizes: BlockSizes, context: u32) -> Self {
+        let pairs = sizes.embedding / sizes.heads / 2;
         let angles: Vec<f64> = (0..context)
             .flat_map(|place| (0..pairs).map(move |pair| angle(place, pair, pairs)))
             .collect();

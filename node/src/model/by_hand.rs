@@ -86,7 +86,7 @@ pub(super) fn compare(
         &[BEGIN, 6, 7, 1, END],
     ];
     let mut sorted = messages;
-    let batch = Batch::new(&mut sorted);
+    let batch = Batch::messages(&mut sorted);
     let scores = model.logits(&batch);
     let mut found = vec![0.0_f32; scores.numel()];
     let length = found.len();

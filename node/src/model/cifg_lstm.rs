@@ -6,7 +6,7 @@ use tch::Tensor;
 use tch::nn::Path;
 
 use super::cell::{self, Cell};
-use super::{Network, Sizes, TensorShape};
+use super::{Sizes, TensorShape, TextNetwork};
 
 /// Rows of the gates' matrices, in thirds: forget gate f, output gate o, candidate g.
 const GATES: u32 = 3;
@@ -27,7 +27,7 @@ impl CifgLstm {
     }
 }
 
-impl Network for CifgLstm {
+impl TextNetwork for CifgLstm {
     fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor {
         self.0.memory_scores(tokens, active, |gates, cell| {
             let [forget, output, candidate] = gates else {

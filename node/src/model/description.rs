@@ -4,8 +4,8 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::{Table, Value};
 
-use super::TensorShape;
 use super::architecture::{Architecture, Bound, ModelKind, Sizes};
+use super::{Task, TensorShape, Widths};
 use crate::vocabulary::TextUnits;
 
 /// The most parameters that a description may ask for: 128 MiB of weights. A node takes the
@@ -66,6 +66,12 @@ pub enum DescriptionError {
         /// How many heads.
         heads: u32,
     },
+    /// A model of images reads no text.
+    #[error("a model of kind \"{kind}\" has no text: leave the field out of its description")]
+    NoText {
+        /// The kind, as `model.toml` names it.
+        kind: &'static str,
+    },
     /// All sizes together make too large a model.
     #[error("the model would have {parameters} parameters; at most {MAX_PARAMETERS} are allowed")]
     TooManyParameters {
@@ -75,7 +81,7 @@ pub enum DescriptionError {
 }
 
 impl ModelDescription {
-    /// A model of this architecture for words; `seed` fixes the initial weights.
+    /// A model of this architecture, for words where it reads text; `seed` fixes the initial weights.
     ///
     /// # Errors
     /// A [`DescriptionError`] that names the size and the limit.
@@ -111,13 +117,20 @@ impl ModelDescription {
                 });
             }
         }
-        if let Architecture::Transformer(sizes) = architecture
-            && !sizes.embedding.is_multiple_of(2 * sizes.heads)
+        let attention = match architecture {
+            Architecture::Transformer(sizes) => Some((sizes.embedding, sizes.heads)),
+            Architecture::EncoderDecoder(sizes) => Some((sizes.embedding, sizes.heads)),
+            _ => None,
+        };
+        if let Some((embedding, heads)) = attention
+            && !embedding.is_multiple_of(2 * heads)
         {
-            return Err(DescriptionError::Heads {
-                embedding: sizes.embedding,
-                heads: sizes.heads,
-            });
+            return Err(DescriptionError::Heads { embedding, heads });
+        }
+        let kind = architecture.kind();
+        if kind.task() == Task::Classification && text != TextUnits::Words {
+            let kind = kind.as_str();
+            return Err(DescriptionError::NoText { kind });
         }
         let shapes = architecture.shapes();
         // Each size is bounded above, so that no product and no sum can overflow 64 bits.
@@ -152,9 +165,12 @@ impl ModelDescription {
     /// A [`DescriptionError`] that names the field, its value and the limit.
     pub fn parse(text: &str) -> Result<Self, DescriptionError> {
         let mut table: Table = toml::from_str(text).map_err(syntax)?;
-        let kind = take(&mut table, "kind")?;
+        let kind: ModelKind = take(&mut table, "kind")?;
         let seed = take(&mut table, "seed")?;
-        let text = if table.contains_key("text") {
+        let text = if table.contains_key("text") && kind.task() == Task::Classification {
+            let kind = kind.as_str();
+            return Err(DescriptionError::NoText { kind });
+        } else if table.contains_key("text") {
             take(&mut table, "text")?
         } else {
             TextUnits::Words
@@ -188,13 +204,17 @@ impl ModelDescription {
             ),
         };
         format!(
-            "# A next-{} model: {} of {} parameters.\n\
+            "# {}: {} of {} parameters.\n\
              kind = \"{}\"\n\
              {text}\
              {}\
              # Fixes the initial weights.\n\
              seed = {}\n",
-            self.text.one(),
+            match self.task() {
+                Task::NextToken => format!("A next-{} model", self.text.one()),
+                Task::SequenceToSequence => "A model that turns texts into others".to_owned(),
+                Task::Classification => "A classifier of images of 28 × 28 pixels".to_owned(),
+            },
             kind.in_words(),
             self.parameters,
             kind.as_str(),
@@ -215,13 +235,24 @@ impl ModelDescription {
         self.architecture
     }
 
+    /// What the model learns.
+    #[must_use]
+    pub fn task(&self) -> Task {
+        self.kind().task()
+    }
+
+    /// How many numbers the network handles for each prediction.
+    pub(crate) fn widths(&self) -> Widths {
+        Widths::of(self)
+    }
+
     /// What a token stands for.
     #[must_use]
     pub fn text(&self) -> TextUnits {
         self.text
     }
 
-    /// Tokens of the vocabulary, the four special ones included.
+    /// Lines of the vocabulary: the four special words, and tokens or labels.
     #[must_use]
     pub fn vocabulary(&self) -> u32 {
         self.architecture.vocabulary()
@@ -271,6 +302,8 @@ fn architecture(kind: ModelKind, sizes: Table) -> Result<Architecture, Descripti
         ModelKind::Gru => sizes.try_into().map(Architecture::Gru),
         ModelKind::TanhRnn => sizes.try_into().map(Architecture::TanhRnn),
         ModelKind::Transformer => sizes.try_into().map(Architecture::Transformer),
+        ModelKind::EncoderDecoder => sizes.try_into().map(Architecture::EncoderDecoder),
+        ModelKind::Mlp => sizes.try_into().map(Architecture::Mlp),
     };
     architecture.map_err(syntax)
 }

@@ -7,7 +7,7 @@ use tch::nn::Path;
 
 use super::cell::{self, Cell};
 use super::unroll::unroll;
-use super::{Network, Sizes, TensorShape};
+use super::{Sizes, TensorShape, TextNetwork};
 
 /// Rows of the gates' matrices, in thirds: reset gate r, update gate z, candidate n.
 const GATES: u32 = 3;
@@ -29,7 +29,7 @@ impl Gru {
     }
 }
 
-impl Network for Gru {
+impl TextNetwork for Gru {
     fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor {
         let Self(cell) = self;
         let recurrent = cell.recurrent.tr();

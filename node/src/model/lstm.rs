@@ -6,7 +6,7 @@ use tch::nn::Path;
 
 use super::architecture::Start;
 use super::cell::{self, Cell};
-use super::{Network, Sizes, TensorShape};
+use super::{Sizes, TensorShape, TextNetwork};
 
 /// Rows of the gates' matrices, in quarters: input gate i, forget gate f, output gate o, candidate g.
 const GATES: u32 = 4;
@@ -35,7 +35,7 @@ impl Lstm {
     }
 }
 
-impl Network for Lstm {
+impl TextNetwork for Lstm {
     fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor {
         self.0.memory_scores(tokens, active, |gates, cell| {
             let [taken, forget, output, candidate] = gates else {

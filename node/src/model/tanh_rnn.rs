@@ -7,7 +7,7 @@ use tch::nn::Path;
 use super::architecture::Start;
 use super::tied::{self, Tied, variable};
 use super::unroll::unroll;
-use super::{Network, StackSizes, TensorShape};
+use super::{StackSizes, TensorShape, TextNetwork};
 
 #[derive(Debug)]
 pub(super) struct TanhRnn {
@@ -83,7 +83,7 @@ impl TanhRnn {
     }
 }
 
-impl Network for TanhRnn {
+impl TextNetwork for TanhRnn {
     fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor {
         let units = self.projection.size()[1];
         let mut states = self.tied.read(tokens);

@@ -11,9 +11,9 @@ use tch::Tensor;
 use tch::nn::Path;
 
 use super::architecture::Start;
-use super::attention::{self, Feed, Layout, Norm, Positions, Rotation, SelfAttention, Widths};
+use super::attention::{self, BlockSizes, Feed, Layout, Norm, Positions, Rotation, SelfAttention};
 use super::tied::{self, Tied};
-use super::{Network, TensorShape, TransformerSizes};
+use super::{TensorShape, TextNetwork, TransformerSizes};
 
 #[derive(Debug)]
 pub(super) struct Transformer {
@@ -31,8 +31,8 @@ pub(super) struct Transformer {
 pub(super) fn shapes(sizes: TransformerSizes) -> Vec<TensorShape> {
     let mut shapes = tied::shapes(sizes.vocabulary, sizes.embedding, sizes.output_bias);
     for block in names(sizes) {
-        shapes.extend(SelfAttention::shapes(&block, widths(sizes)));
-        shapes.extend(Feed::shapes(&block, widths(sizes)));
+        shapes.extend(SelfAttention::shapes(&block, block_sizes(sizes)));
+        shapes.extend(Feed::shapes(&block, block_sizes(sizes)));
     }
     shapes.extend(Norm::shapes("norm", sizes.embedding as usize));
     shapes
@@ -47,8 +47,8 @@ fn names(sizes: TransformerSizes) -> impl Iterator<Item = String> {
     (0..sizes.layers).map(|block| format!("block_{block:02}"))
 }
 
-fn widths(sizes: TransformerSizes) -> Widths {
-    Widths {
+fn block_sizes(sizes: TransformerSizes) -> BlockSizes {
+    BlockSizes {
         embedding: sizes.embedding,
         heads: sizes.heads,
         feed_forward: sizes.feed_forward,
@@ -58,11 +58,11 @@ fn widths(sizes: TransformerSizes) -> Widths {
 impl Transformer {
     /// Names the variables; their values come from the weights that are loaded next.
     pub(super) fn new(root: &Path<'_>, sizes: TransformerSizes) -> Self {
-        let widths = widths(sizes);
+        let block_sizes = block_sizes(sizes);
         let block = |name: String| {
             (
-                SelfAttention::new(root, &name, widths),
-                Feed::new(root, &name, widths),
+                SelfAttention::new(root, &name, block_sizes),
+                Feed::new(root, &name, block_sizes),
             )
         };
         Self {
@@ -71,12 +71,12 @@ impl Transformer {
             norm: Norm::new(root, "norm", sizes.embedding.into()),
             scale: f64::from(sizes.embedding).sqrt(),
             context: sizes.context as usize,
-            rotation: Rotation::new(widths, sizes.context),
+            rotation: Rotation::new(block_sizes, sizes.context),
         }
     }
 }
 
-impl Network for Transformer {
+impl TextNetwork for Transformer {
     fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor {
         let layout = &Layout::new(active, self.context);
         let rotation = &self.rotation.at(layout.places());

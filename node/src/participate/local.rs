@@ -19,6 +19,7 @@ use super::cancel::Cancel;
 use super::hooks::Hooks;
 use super::randomness::os_rng;
 use crate::evaluation::evaluate;
+use crate::examples::{ExampleError, Examples};
 use crate::exploration::{ExplorationTask, explore};
 use crate::memory::PeakMemory;
 use crate::model::{Model, ModelFiles, Weights, WeightsError};
@@ -27,7 +28,6 @@ use crate::store::{Store, StoreError, StoredText};
 use crate::training::{
     Trained, TrainingError, TrainingLoss, TrainingProgress, TrainingTask, train,
 };
-use crate::vocabulary::TokenizedText;
 
 /// What the computation needs.
 #[derive(Debug)]
@@ -65,6 +65,9 @@ pub enum LocalError {
     /// The text could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What this node has is nothing that the model can learn from.
+    #[error("what this node has is not what the federation's model learns from: {0}")]
+    Examples(#[from] ExampleError),
     /// The received weights are not this model's.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -95,7 +98,7 @@ impl LocalRound<'_> {
     /// Evaluates, trains where the plan says so, and encodes: the input before masking, and what is
     /// not sent with it.
     pub(super) fn compute(&self) -> Result<Encoded, LocalError> {
-        let (held_out, training) = self.read_text()?;
+        let (held_out, training) = self.read_examples()?;
         let mut model = Model::new(&self.model.description, self.weights)?;
         let mut counters = Counters::new();
         self.check_cancelled()?;
@@ -149,28 +152,28 @@ impl LocalRound<'_> {
         Ok(encoded)
     }
 
-    /// The held-out and the training text, as numbers.
-    fn read_text(&self) -> Result<(TokenizedText, TokenizedText), LocalError> {
+    /// The held-out and the training examples.
+    fn read_examples(&self) -> Result<(Examples, Examples), LocalError> {
         let stored = load_text(self.directory)?;
         let max_words = self.plan.training().max_words as usize;
-        let tokenize = |messages: &[Zeroizing<String>]| {
-            let messages = messages.iter().map(|message| message.as_str());
-            TokenizedText::new(&self.model.vocabulary, messages, max_words)
+        let examples = |lines: &[Zeroizing<String>]| {
+            let lines = lines.iter().map(|line| line.as_str());
+            Examples::new(self.model, lines, max_words)
         };
         let training = match self.plan.kind() {
-            RoundKind::Train => tokenize(&stored.training),
-            RoundKind::EvaluateOnly => tokenize(&[]),
+            RoundKind::Train => examples(&stored.training)?,
+            RoundKind::EvaluateOnly => examples(&[])?,
         };
-        Ok((tokenize(&stored.held_out), training))
+        Ok((examples(&stored.held_out)?, training))
     }
 
-    fn train(&self, model: &mut Model, text: &TokenizedText) -> Result<Update, TrainingError> {
+    fn train(&self, model: &mut Model, examples: &Examples) -> Result<Update, TrainingError> {
         model.train_only(&self.plan.update().parts);
         let peak = PeakMemory::start();
         let trained = self
             .log
             .measure(self.round, SpanKind::Training, "training", || {
-                self.trained(model, text)
+                self.trained(model, examples)
             })?;
         self.log_memory(peak, &trained);
         Ok(Update {
@@ -183,7 +186,7 @@ impl LocalRound<'_> {
     fn explore(
         &self,
         model: &mut Model,
-        text: &TokenizedText,
+        examples: &Examples,
         evolution: &Evolution,
     ) -> Result<Update, TrainingError> {
         let plan = self.plan.training();
@@ -203,7 +206,7 @@ impl LocalRound<'_> {
         let explored = self
             .log
             .measure(self.round, SpanKind::Training, "training", || {
-                explore(model, self.weights.values(), text, &task, &mut step)
+                explore(model, self.weights.values(), examples, &task, &mut step)
             })?;
         let (examples, loss) = (explored.examples, explored.loss);
         shown.finish(&format!("{examples} messages, {} tokens", loss.tokens));
@@ -214,7 +217,7 @@ impl LocalRound<'_> {
         })
     }
 
-    fn trained(&self, model: &mut Model, text: &TokenizedText) -> Result<Trained, TrainingError> {
+    fn trained(&self, model: &mut Model, examples: &Examples) -> Result<Trained, TrainingError> {
         let plan = self.plan.training();
         let task = TrainingTask {
             memory: self.memory,
@@ -238,7 +241,7 @@ impl LocalRound<'_> {
                 .set(done, || format!("loss {:.3}", progress.loss));
             self.go_on()
         };
-        let trained = train(model, self.weights.values(), text, &task, &mut step)?;
+        let trained = train(model, self.weights.values(), examples, &task, &mut step)?;
         if let Some(shown) = shown {
             let Trained { examples, loss, .. } = &trained;
             shown.finish(&format!("{examples} messages, {} tokens", loss.tokens));

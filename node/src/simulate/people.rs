@@ -9,12 +9,13 @@ use super::SimulateError;
 use super::experiment::{ModelSource, Split, TextSource};
 use super::randomness::{Purpose, rng};
 use super::split;
+use crate::examples::{self, Examples, is_example};
 use crate::model::{
-    DescriptionError, INITIAL_FILE, ModelDescription, ModelError, ModelFiles, Weights,
+    DescriptionError, INITIAL_FILE, ModelDescription, ModelError, ModelFiles, ModelKind, Weights,
 };
 use crate::store::HELD_OUT_EVERY;
 use crate::text::{self, Format, TextError};
-use crate::vocabulary::{TextUnits, TokenizedText, Vocabulary};
+use crate::vocabulary::TextUnits;
 
 /// Where the paths of an experiment begin.
 #[derive(Clone, Copy, Debug)]
@@ -25,12 +26,12 @@ pub struct Places<'a> {
     pub data: &'a Path,
 }
 
-/// The text of all clients, as numbers.
+/// The examples of all clients, as numbers.
 #[derive(Debug)]
 pub(super) struct Corpus {
     /// One for each client; none is empty.
-    pub(super) clients: Vec<TokenizedText>,
-    pub(super) validation: TokenizedText,
+    pub(super) clients: Vec<Examples>,
+    pub(super) validation: Examples,
 }
 
 /// Messages of one person, in order.
@@ -39,7 +40,7 @@ type People = BTreeMap<String, Vec<Zeroizing<String>>>;
 impl Corpus {
     pub(super) fn read(
         source: &TextSource,
-        vocabulary: &Vocabulary,
+        files: &ModelFiles,
         max_words: usize,
         seed: u32,
         places: Places<'_>,
@@ -52,20 +53,20 @@ impl Corpus {
             people.into_values().flatten().collect()
         };
         // A client must not be dealt messages in which there is no word.
+        let (task, vocabulary) = (files.description.task(), &files.vocabulary);
         for messages in people.values_mut() {
-            messages.retain(|message| !vocabulary.tokens(message).is_empty());
+            messages.retain(|message| is_example(task, vocabulary, message));
         }
         people.retain(|_, messages| !messages.is_empty());
-        let tokenize =
-            |messages: &[&str]| TokenizedText::new(vocabulary, messages.iter().copied(), max_words);
+        let examples = |lines: &[&str]| Examples::new(files, lines.iter().copied(), max_words);
         let messages = || people.values().flatten().map(|message| message.as_str());
         let deal = |dealt: Vec<Vec<usize>>| {
             let all: Vec<&str> = messages().collect();
             let text_of = |own: Vec<usize>| {
                 let own: Vec<&str> = own.into_iter().map(|message| all[message]).collect();
-                tokenize(&own)
+                examples(&own)
             };
-            dealt.into_iter().map(text_of).collect()
+            dealt.into_iter().map(text_of).collect::<Result<_, _>>()
         };
         let total = messages().count();
         let enough = |clients: u32| match clients as usize <= total {
@@ -76,31 +77,31 @@ impl Corpus {
             }),
         };
         let mut rng = rng(seed, Purpose::Split, 0, 0);
-        let clients: Vec<TokenizedText> = match source.split {
+        let clients: Vec<Examples> = match source.split {
             Split::Person => people
                 .values()
                 .map(|own| {
                     let own: Vec<&str> = own.iter().map(|message| message.as_str()).collect();
-                    tokenize(&own)
+                    examples(&own)
                 })
-                .collect(),
+                .collect::<Result<_, _>>()?,
             Split::Mixture { clients, alpha } => {
                 enough(clients)?;
                 let labels: Vec<u32> = (0..)
                     .zip(people.values())
                     .flat_map(|(label, own)| std::iter::repeat_n(label, own.len()))
                     .collect();
-                deal(split::mixture(&labels, clients, alpha, &mut rng))
+                deal(split::mixture(&labels, clients, alpha, &mut rng))?
             }
             Split::Sizes { clients, alpha } => {
                 enough(clients)?;
-                deal(split::sizes(total, clients, alpha, &mut rng))
+                deal(split::sizes(total, clients, alpha, &mut rng))?
             }
         };
         let validation: Vec<&str> = validation.iter().map(|message| message.as_str()).collect();
         Ok(Self {
             clients,
-            validation: tokenize(&validation),
+            validation: examples(&validation)?,
         })
     }
 }
@@ -131,9 +132,18 @@ pub(super) fn model(
                 .ok_or(SimulateError::NoVocabularySize)?;
             let units = match description.get("text") {
                 None => TextUnits::default(),
-                Some(text) => text.clone().try_into().map_err(unreadable)?,
+                Some(text) => {
+                    let text = text.clone().try_into();
+                    text.map_err(|error| unreadable("text", &error))?
+                }
             };
-            let vocabulary = Vocabulary::of(units, messages, most).map_err(ModelError::from)?;
+            let kind = description.get("kind").cloned();
+            let kind = kind.ok_or_else(|| unwritten("kind"))?;
+            let kind: ModelKind = kind
+                .try_into()
+                .map_err(|error| unreadable("kind", &error))?;
+            let vocabulary = examples::vocabulary(kind.task(), units, messages, most);
+            let vocabulary = vocabulary.map_err(ModelError::from)?;
             let mut description = description.clone();
             // There may be fewer words than that.
             let words = toml::Value::try_from(vocabulary.len());
@@ -146,8 +156,13 @@ pub(super) fn model(
     }
 }
 
-fn unreadable(error: toml::de::Error) -> ModelError {
-    let problem = format!("text: {error}");
+fn unreadable(field: &str, error: &toml::de::Error) -> ModelError {
+    let problem = format!("{field}: {error}");
+    DescriptionError::Syntax { problem }.into()
+}
+
+fn unwritten(field: &str) -> ModelError {
+    let problem = format!("missing field `{field}`");
     DescriptionError::Syntax { problem }.into()
 }
 
@@ -201,6 +216,8 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::model::Sizes;
+    use crate::vocabulary::Vocabulary;
 
     /// Two people in JSON Lines, one in a plain file.
     fn folder() -> tempfile::TempDir {
@@ -227,15 +244,23 @@ mod tests {
             split,
         };
         let vocabulary = Vocabulary::from_text(["see you at two three home no yes"], 20).unwrap();
+        let sizes = Sizes {
+            vocabulary: u32::try_from(vocabulary.len()).unwrap(),
+            embedding: 1,
+            units: 1,
+            output_bias: false,
+        };
+        let description = ModelDescription::cifg_lstm(sizes, 1).unwrap();
+        let files = ModelFiles::new(description, vocabulary).unwrap();
         let places = Places {
             experiment: Path::new(""),
             data: folder.path(),
         };
-        Corpus::read(&source, &vocabulary, 29, 1, places)
+        Corpus::read(&source, &files, 29, 1, places)
     }
 
     fn sizes(corpus: &Corpus) -> Vec<usize> {
-        corpus.clients.iter().map(TokenizedText::len).collect()
+        corpus.clients.iter().map(Examples::len).collect()
     }
 
     #[test]
@@ -244,8 +269,8 @@ mod tests {
         let corpus = read(Split::Person, &["carl.txt"]).unwrap();
         assert_eq!(sizes(&corpus), [2, 10, 10]);
         assert_eq!(corpus.validation.len(), 2);
-        assert_eq!(corpus.clients[1].message(0).len(), 6);
-        assert_eq!(corpus.clients[2].message(0).len(), 3);
+        assert_eq!(corpus.clients[1].targets(0), 5);
+        assert_eq!(corpus.clients[2].targets(0), 2);
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Clients {
             Source::Text(text) => text,
         };
         let (files, initial) = model(&text.model, places)?;
-        let corpus = Corpus::read(text, &files.vocabulary, max_words as usize, seed, places)?;
+        let corpus = Corpus::read(text, &files, max_words as usize, seed, places)?;
         if corpus.validation.is_empty() {
             return Err(SimulateError::NoValidation);
         }
@@ -151,12 +151,7 @@ impl Clients {
         let Self::Text(text) = self else { return };
         hasher.update(text.description.to_toml().as_bytes());
         for own in text.corpus.clients.iter().chain([&text.corpus.validation]) {
-            hasher.update(&(own.len() as u64).to_le_bytes());
-            for message in 0..own.len() {
-                for token in own.message(message) {
-                    hasher.update(&token.to_le_bytes());
-                }
-            }
+            own.digest(hasher);
         }
     }
 }

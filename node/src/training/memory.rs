@@ -19,7 +19,8 @@ pub const DEFAULT_MEMORY: u64 = (DEFAULT_MEMORY_MB as u64) << 20;
 pub struct Estimate {
     /// Bytes whatever the batch: gradients, the optimiser's state, copies of the weights.
     pub fixed: u64,
-    /// Bytes for each position (a token that is predicted) of the batch that is in memory.
+    /// Bytes for each position (a prediction, or a token of a pair's source where that is longer) of the
+    /// batch that is in memory.
     pub position: u64,
 }
 
@@ -38,20 +39,11 @@ impl Estimate {
             LocalOptimizer::Adam { .. } => 4,
         };
         let copies = GRADIENTS + RESULTS + state + u64::from(plan.proximal > 0.0);
-        let vocabulary = u64::from(description.vocabulary());
-        // What a matrix reads and writes at each position; the output layer's is counted apart.
-        let widths = description
-            .shapes()
-            .iter()
-            .filter_map(|shape| match *shape.dimensions {
-                [rows, columns] if rows as u64 == vocabulary => Some(columns as u64),
-                [rows, columns] => Some((rows + columns) as u64),
-                _ => None,
-            });
-        let activations = widths.sum::<u64>() * ACTIVATIONS;
+        let widths = description.widths();
+        let (scores, activations) = (widths.answers as u64, widths.all as u64);
         Self {
             fixed: FLOAT * copies * parameters + OVERHEAD,
-            position: FLOAT * (SCORES * vocabulary + activations),
+            position: FLOAT * (SCORES * scores + ACTIVATIONS * activations),
         }
     }
 

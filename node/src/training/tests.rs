@@ -3,7 +3,7 @@ use secagg_learning::{LocalOptimizer, Parts, Schedule};
 use super::*;
 use crate::evaluation::evaluate;
 use crate::model::{ModelDescription, Sizes, TensorShape, Weights};
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{TokenizedText, Vocabulary};
 
 const SEED: [u8; 32] = [9; 32];
 
@@ -16,7 +16,7 @@ const MESSAGES: [&str; 6] = [
     "ok",
 ];
 
-fn setting() -> (Model, Weights, TokenizedText) {
+fn setting() -> (Model, Weights, Examples) {
     tch::set_num_threads(1);
     let vocabulary = Vocabulary::from_text(MESSAGES, 64).unwrap();
     let words = u32::try_from(vocabulary.len()).unwrap();
@@ -28,7 +28,7 @@ fn setting() -> (Model, Weights, TokenizedText) {
     };
     let description = ModelDescription::cifg_lstm(sizes, 5).unwrap();
     let initial = Weights::initial(&description);
-    let text = TokenizedText::new(&vocabulary, MESSAGES, 29);
+    let text = TokenizedText::new(&vocabulary, MESSAGES, 29).into();
     (Model::new(&description, &initial).unwrap(), initial, text)
 }
 
@@ -46,7 +46,7 @@ fn plan(optimizer: LocalOptimizer) -> TrainingPlan {
 fn run(
     model: &mut Model,
     initial: &Weights,
-    text: &TokenizedText,
+    text: &Examples,
     plan: &TrainingPlan,
 ) -> Result<Trained, TrainingError> {
     let task = TrainingTask::new(plan, 1, SEED);
@@ -72,7 +72,7 @@ fn training_lowers_the_loss_with_either_optimiser() {
             "{optimizer:?}: {before:?} {after:?}"
         );
         assert_eq!(trained.examples, 6);
-        assert_eq!(trained.loss.tokens, 30 * text.targets() as u64);
+        assert_eq!(trained.loss.tokens, 30 * text.all_targets() as u64);
         assert!(trained.loss.sum / (trained.loss.tokens as f64) < before.loss());
     }
 }
@@ -190,7 +190,7 @@ fn no_text_stopping_and_divergence_are_told_apart() {
     let (mut model, initial, text) = setting();
     let plan = plan(LocalOptimizer::Sgd { rate: 1.0 });
     let vocabulary = Vocabulary::from_text(MESSAGES, 64).unwrap();
-    let none = TokenizedText::new(&vocabulary, [], 29);
+    let none = TokenizedText::new(&vocabulary, [], 29).into();
     assert_eq!(
         run(&mut model, &initial, &none, &plan),
         Err(TrainingError::NoText)

@@ -7,10 +7,10 @@ use crate::support::{Client, Coordinator, Running, WAIT, events, messages, one, 
 use bytes::Bytes;
 use secagg::{Advert, MaskedInput, ShareKeys, UnmaskShares, server};
 use secagg_learning::{Compression, Counter, Plan, RoundKind, UpdateCodec, compression::Transform};
+use secagg_node::examples::Examples;
 use secagg_node::model::{Model, Weights};
 use secagg_node::participate::service::RunEnd;
 use secagg_node::training::{TrainingTask, train};
-use secagg_node::vocabulary::TokenizedText;
 use secagg_wire::digest::{Digest, FileDigest};
 use secagg_wire::frame::encode;
 use secagg_wire::message::{CoordinatorMessage, DeclineReason, NodeMessage, RoundResult};
@@ -97,7 +97,7 @@ fn trained_here(coordinator: &Coordinator, plan: &Plan) -> Vec<f64> {
     let mut expected = vec![0.0; model.description.parameters()];
     for count in 3..6 {
         let (training, _) = messages(count);
-        let text = TokenizedText::new(&model.vocabulary, training.iter().map(String::as_str), 10);
+        let text = Examples::new(model, training.iter().map(String::as_str), 10).unwrap();
         let mut network = Model::new(&model.description, &initial).unwrap();
         let mut go_on = |_| std::ops::ControlFlow::Continue(());
         let trained = train(

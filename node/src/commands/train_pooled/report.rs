@@ -4,7 +4,9 @@ use secagg_learning::LocalOptimizer;
 use serde::Serialize;
 
 use crate::evaluation::Evaluation;
+use crate::examples::Examples;
 use crate::memory::MemoryPeak;
+use crate::model::ModelFiles;
 
 /// Everything, as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -12,18 +14,33 @@ pub(super) struct Report {
     pub(super) parameters: usize,
     pub(super) training_messages: usize,
     pub(super) validation_messages: usize,
-    pub(super) baseline: Baseline,
+    pub(super) baseline: Option<Baseline>,
     /// The initial weights' figures.
     pub(super) initial: Figures,
     pub(super) runs: Vec<Run>,
     pub(super) best: Option<Best>,
 }
 
-/// What always answering the most frequent token of the training text reaches.
+/// What always giving the most frequent answer of the training examples reaches.
 #[derive(Debug, Serialize)]
 pub(super) struct Baseline {
     pub(super) token: String,
     pub(super) top1: f64,
+}
+
+impl Baseline {
+    /// `None` where there is no single most frequent answer to speak of.
+    pub(super) fn new(
+        files: &ModelFiles,
+        training: &Examples,
+        validation: &Examples,
+    ) -> Option<Self> {
+        let (token, _) = training.most_frequent_answer()?;
+        Some(Self {
+            token: files.vocabulary.word(token)?.to_owned(),
+            top1: validation.count(token) as f64 / validation.all_targets() as f64,
+        })
+    }
 }
 
 /// An evaluation, as rates.
@@ -34,6 +51,9 @@ pub(super) struct Figures {
     pub(super) top1: f64,
     pub(super) top3: f64,
     pub(super) tokens: u64,
+    /// The share of targets that are right throughout, where the examples are pairs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exact: Option<f64>,
 }
 
 impl From<&Evaluation> for Figures {
@@ -44,6 +64,7 @@ impl From<&Evaluation> for Figures {
             top1: evaluation.top1_rate(),
             top3: evaluation.top3_rate(),
             tokens: evaluation.tokens,
+            exact: evaluation.exact_rate(),
         }
     }
 }
@@ -191,11 +212,9 @@ impl Report {
                 100.0 * best.validation.top1
             );
         }
-        println!(
-            "always \"{}\": top-1 {:.2} %",
-            self.baseline.token,
-            100.0 * self.baseline.top1
-        );
+        if let Some(Baseline { token, top1 }) = &self.baseline {
+            println!("always \"{token}\": top-1 {:.2} %", 100.0 * top1);
+        }
     }
 }
 
@@ -212,6 +231,7 @@ mod tests {
                 top1,
                 top3: top1,
                 tokens: 9,
+                exact: None,
             };
             run.epochs.push(EpochFigures {
                 epoch,
@@ -247,10 +267,7 @@ mod tests {
             parameters: 1,
             training_messages: 1,
             validation_messages: 1,
-            baseline: Baseline {
-                token: "<end>".to_owned(),
-                top1: 0.0,
-            },
+            baseline: None,
             initial: run(&[(9.0, 0.0)]).epochs[0].validation,
             runs: vec![run(&[(3.0, 0.1), (3.0, 0.3)]), run(&[(2.0, 0.2)])],
             best: None,

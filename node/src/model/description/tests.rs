@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::every_kind;
-use crate::model::{StackSizes, TransformerSizes};
+use crate::model::{EncoderDecoderSizes, StackSizes, TransformerSizes};
 
 fn description(vocabulary: u32, units: u32, output_bias: bool) -> ModelDescription {
     let sizes = Sizes {
@@ -39,6 +39,17 @@ const TRANSFORMER: TransformerSizes = TransformerSizes {
     output_bias: true,
 };
 
+const ENCODER_DECODER: EncoderDecoderSizes = EncoderDecoderSizes {
+    vocabulary: 100,
+    embedding: 64,
+    encoder_layers: 2,
+    decoder_layers: 3,
+    heads: 4,
+    feed_forward: 256,
+    context: 32,
+    output_bias: true,
+};
+
 #[test]
 fn the_papers_setting_has_1_412_250_parameters() {
     assert_eq!(description(10_000, 670, false).parameters(), 1_412_250);
@@ -69,6 +80,13 @@ fn parameters_are_counted_for_each_kind() {
             Architecture::Transformer(TRANSFORMER),
             1000 * 65 + 3 * (4 * 64 * 64 + 2 * 64 * 256 + 4 * 64) + 2 * 64,
         ),
+        (
+            Architecture::EncoderDecoder(ENCODER_DECODER),
+            100 * 65
+                + 2 * (4 * 64 * 64 + 2 * 64 * 256 + 4 * 64)
+                + 3 * (8 * 64 * 64 + 2 * 64 * 256 + 6 * 64)
+                + 4 * 64,
+        ),
     ] {
         let description = ModelDescription::new(architecture, 1).unwrap();
         assert_eq!(description.parameters(), expected, "{architecture:?}");
@@ -98,6 +116,7 @@ fn toml_and_description_are_the_same_thing() {
         Architecture::CifgLstm(sizes(96, 256)),
         Architecture::TanhRnn(STACK),
         Architecture::Transformer(TRANSFORMER),
+        Architecture::EncoderDecoder(ENCODER_DECODER),
     ]);
     for architecture in architectures {
         let description = ModelDescription::new(architecture, 7).unwrap();
@@ -267,6 +286,15 @@ fn heads_must_share_out_the_embedding_evenly() {
         };
         assert_eq!(
             ModelDescription::new(Architecture::Transformer(sizes), 1),
+            Err(DescriptionError::Heads { embedding, heads })
+        );
+        let sizes = EncoderDecoderSizes {
+            embedding,
+            heads,
+            ..ENCODER_DECODER
+        };
+        assert_eq!(
+            ModelDescription::new(Architecture::EncoderDecoder(sizes), 1),
             Err(DescriptionError::Heads { embedding, heads })
         );
     }

@@ -60,7 +60,7 @@ fn model(sizes: TransformerSizes) -> Model {
 
 /// The scores of one message alone, position by position.
 fn alone(model: &Model, message: &[Token]) -> Vec<Vec<f32>> {
-    rows(&model.logits(&Batch::new(&mut [message])))
+    rows(&model.logits(&Batch::messages(&mut [message])))
 }
 
 fn rows(scores: &Tensor) -> Vec<Vec<f32>> {
@@ -97,7 +97,7 @@ fn neighbours_and_padding_change_nothing() {
     let middle: &[Token] = &[BEGIN, 8, 8, 6, 5, END];
     let short: &[Token] = &[BEGIN, 7, END];
     let mut together = [short, long, middle];
-    let batch = Batch::new(&mut together);
+    let batch = Batch::messages(&mut together);
     let mut found = rows(&model.logits(&batch)).into_iter();
     let expected = together.map(|message| alone(&model, message));
     for step in 0..7 {

@@ -257,7 +257,7 @@ fn a_node_that_explores_sends_a_number_a_direction() {
     let mut model = Model::new(&device.model.description, &device.weights).unwrap();
     let text = load_text(device.folder.path()).unwrap();
     let words = text.training.iter().map(|message| message.as_str());
-    let text = TokenizedText::new(&device.model.vocabulary, words, 9);
+    let text = Examples::new(&device.model, words, 9).unwrap();
     let directions = Directions::new(&Device::session(&plan));
     let task = ExplorationTask {
         evolution: &evolution,

@@ -129,6 +129,10 @@ impl RoundError {
             }
             // Messages without a single word are no text.
             Self::Local(LocalError::Training(TrainingError::NoText)) => DeclineReason::NoText,
+            // Which of its examples is wrong is not the coordinator's business.
+            Self::Local(LocalError::Examples(_)) => DeclineReason::Other(Reason::fitted(
+                "what this node has is not what the model learns from",
+            )),
             // How long this node's messages are is not the coordinator's business.
             Self::Local(LocalError::Training(TrainingError::Memory { .. })) => {
                 DeclineReason::Policy(Reason::fitted(

@@ -20,7 +20,7 @@ fn steps(steps: u32, optimizer: LocalOptimizer) -> TrainingPlan {
 }
 
 /// The gradient of the mean loss over all messages at `weights`: what a step at rate 1 takes away.
-fn gradient(model: &mut Model, text: &TokenizedText, weights: &[f64]) -> Vec<f64> {
+fn gradient(model: &mut Model, text: &Examples, weights: &[f64]) -> Vec<f64> {
     #[expect(clippy::cast_possible_truncation, reason = "weights have 32 bits")]
     let at: Vec<f32> = weights.iter().map(|&weight| weight as f32).collect();
     let plan = steps(1, LocalOptimizer::Sgd { rate: 1.0 });
@@ -244,7 +244,7 @@ fn a_batch_that_does_not_fit_into_memory_is_worked_through_in_pieces() {
     let (mut model, initial, text) = setting();
     let estimate = Estimate::new(model.description(), &plan);
     let whole = trained(&plan, DEFAULT_MEMORY);
-    assert_eq!(whole.memory, estimate.bytes(text.targets() as u64));
+    assert_eq!(whole.memory, estimate.bytes(text.all_targets() as u64));
     // The longest message has six positions.
     for positions in [6, 7, 11] {
         let budget = estimate.bytes(positions);

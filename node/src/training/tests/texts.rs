@@ -5,7 +5,7 @@ use super::*;
 fn on(messages: &[&str]) -> Result<Trained, TrainingError> {
     let (mut model, initial, _) = setting();
     let vocabulary = Vocabulary::from_text(MESSAGES, 64).unwrap();
-    let text = TokenizedText::new(&vocabulary, messages.iter().copied(), 29);
+    let text = TokenizedText::new(&vocabulary, messages.iter().copied(), 29).into();
     let plan = plan(LocalOptimizer::Adam { rate: 0.01 });
     run(&mut model, &initial, &text, &plan)
 }

@@ -273,7 +273,9 @@ impl Coordinator {
         Ok(running.context("the coordinator does not run")?.id())
     }
 
-    fn weights_file(&self, round: u64) -> PathBuf {
+    /// The file of the weights after a round; 0 for the initial ones.
+    #[must_use]
+    pub fn weights_file(&self, round: u64) -> PathBuf {
         match round {
             0 => self.folder.join("model").join("initial.safetensors"),
             round => self

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, ensure};
 use secagg_wire::process::{Access, write_atomic};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::numbers::{Numbers, Style};
 
@@ -53,6 +53,13 @@ impl FromStr for Digits {
     }
 }
 
+/// A line of the file.
+#[derive(Serialize)]
+struct Line<'a> {
+    user: &'a str,
+    text: &'a str,
+}
+
 /// The most lines that are made: a gigabyte or so.
 const MAX_LINES: u64 = 10_000_000;
 
@@ -79,7 +86,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for person in 0..people {
         let user = format!("person-{person:04}");
         for text in numbers.lines(person, pairs) {
-            writeln!(file, "{}", json!({ "user": user, "text": text }))?;
+            let line = Line {
+                user: &user,
+                text: &text,
+            };
+            writeln!(file, "{}", serde_json::to_string(&line)?)?;
         }
     }
     write_atomic(&arguments.out, file.as_bytes(), Access::Shared)

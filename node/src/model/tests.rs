@@ -135,7 +135,7 @@ fn initial_weights_are_as_recorded() {
         "80d1283d7e75840e7e6fb3e7b52b7698e3dff2e283b6b49d55b3defc43a9e0bb",
         "16ef5ddc501551641a330bda815dfe1ee48d459459554c3ddcecef1421857936",
         "1d54eedc4c6d8e2ce879666122ed8651fc942024fec50ea97e44648220416196",
-        "?",
+        "eca89a17c9952c1cfdfe31262289dd984f4aa47aee8e439cdb34b96dc03b047b",
     ];
     let found = every_kind().map(|architecture| {
         let description = ModelDescription::new(architecture, 3).unwrap();

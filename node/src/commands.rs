@@ -9,11 +9,13 @@ mod generate;
 mod init_model;
 mod join;
 mod model_source;
+mod numbers;
 mod quantise;
 mod run;
 mod simulate;
 mod suggest;
 mod train_pooled;
+mod translate;
 
 use std::num::NonZeroU16;
 use std::process::ExitCode;
@@ -52,10 +54,14 @@ enum Command {
     Eval(eval::Arguments),
     /// Continue a phrase, and suggest the next word.
     Generate(generate::Arguments),
+    /// Turn texts into others, with an encoder and a decoder.
+    Translate(translate::Arguments),
     /// Suggest words for a text that is being typed, as a keyboard does.
     Suggest(suggest::Arguments),
     /// Round weights to 8 bits, for suggestions on the device.
     Quantise(quantise::Arguments),
+    /// Make examples for an encoder and a decoder: numbers, and how they are said.
+    Numbers(numbers::Arguments),
     /// Train on the text of many people at once, to compare federated training with.
     TrainPooled(train_pooled::Arguments),
     /// Carry out an experiment with many virtual clients in this process, or draw its results.
@@ -76,8 +82,10 @@ pub fn main() -> ExitCode {
         Command::Digits(arguments) => digits::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Translate(arguments) => translate::run(&arguments),
         Command::Suggest(arguments) => suggest::run(&arguments),
         Command::Quantise(arguments) => quantise::run(&arguments),
+        Command::Numbers(arguments) => numbers::run(&arguments),
         Command::TrainPooled(arguments) => train_pooled::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
     };

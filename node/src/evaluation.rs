@@ -26,6 +26,12 @@ pub struct Evaluation {
     pub top3: u64,
     /// How many tokens there were.
     pub tokens: u64,
+    /// Of pairs: how many targets were right throughout. Each right word is then the most probable one
+    /// after the right ones before it, so that this is how often the greedy choice of words writes
+    /// exactly the target.
+    pub exact: u64,
+    /// How many pairs there were; 0 for other examples.
+    pub pairs: u64,
 }
 
 impl std::ops::AddAssign for Evaluation {
@@ -34,6 +40,8 @@ impl std::ops::AddAssign for Evaluation {
         self.top1 += other.top1;
         self.top3 += other.top3;
         self.tokens += other.tokens;
+        self.exact += other.exact;
+        self.pairs += other.pairs;
     }
 }
 
@@ -62,6 +70,12 @@ impl Evaluation {
         self.share(self.top3 as f64)
     }
 
+    /// The share of pairs whose target is written exactly; `None` without pairs.
+    #[must_use]
+    pub fn exact_rate(&self) -> Option<f64> {
+        (self.pairs > 0).then(|| self.exact as f64 / self.pairs as f64)
+    }
+
     /// Adds one prediction: all answers' scores, the logarithm of their exponentials' sum, and the right
     /// answer.
     fn add(&mut self, task: Task, scores: &[f32], log_sum: f32, target: usize) {
@@ -78,6 +92,17 @@ impl Evaluation {
             self.top3 += u64::from(rank < 3);
         }
         self.tokens += 1;
+    }
+
+    /// Adds a batch's pairs, if it is one of pairs: which of its predictions are right.
+    fn add_pairs(&mut self, batch: &Batch, right: &[bool]) {
+        let mut rest = right;
+        for &length in batch.pair_lengths().unwrap_or_default() {
+            let (pair, after) = rest.split_at(length);
+            rest = after;
+            self.pairs += 1;
+            self.exact += u64::from(pair.iter().all(|&right| right));
+        }
     }
 
     fn share(&self, sum: f64) -> f64 {
@@ -103,9 +128,13 @@ pub fn evaluate(model: &Model, examples: &Examples) -> Evaluation {
     order.sort_by_key(|&index| std::cmp::Reverse(examples.targets(index)));
     let mut sum = Evaluation::default();
     in_batches(model, examples, &order, |batch| {
+        let mut right = Vec::new();
         for_each_row(model, batch, |_, scores, log_sum, target| {
+            let before = sum.top1;
             sum.add(model.description().task(), scores, log_sum, target);
+            right.push(sum.top1 > before);
         });
+        sum.add_pairs(batch, &right);
     });
     sum
 }
@@ -121,16 +150,17 @@ pub fn evaluate_personal(
     personal: &Personal,
     examples: &Examples,
 ) -> (Evaluation, Evaluation) {
+    if examples.text().is_none() {
+        let global = evaluate(model, examples);
+        return (global, global);
+    }
     let task = model.description().task();
     let (mut global, mut both) = (Evaluation::default(), Evaluation::default());
     let all: Vec<usize> = (0..examples.len()).collect();
     in_batches(model, examples, &all, |batch| {
-        let before = batch.tokens().map(values::<i64>);
+        let before = batch.tokens().map(values::<i64>).unwrap_or_default();
         for_each_row(model, batch, |row, scores, log_sum, target| {
             global.add(task, scores, log_sum, target);
-            let Some(before) = &before else {
-                return both.add(task, scores, log_sum, target);
-            };
             let before = Token::try_from(before[row]).expect("it was a token before");
             let mut mixed: Vec<f32> = scores.iter().map(|x| (x - log_sum).exp()).collect();
             personal.mix(before, &mut mixed);
@@ -151,7 +181,7 @@ pub(crate) fn in_batches(
     let mut pending: Vec<usize> = Vec::new();
     let mut positions = 0;
     for &index in indices {
-        let own = examples.targets(index);
+        let own = examples.positions(index);
         if positions > 0 && positions + own > most_positions {
             work(&examples.batch(&pending));
             pending.clear();

@@ -6,6 +6,7 @@
 //! | [`Sampling`] | draws words at random, by temperature and nucleus |
 //! | [`Beam`] | searches the most probable continuation as a whole |
 //! | [`Keyboard`] | suggests words while somebody types |
+//! | [`translate`] | turns a text into another |
 //!
 //! Padding, unknown and begin are never generated nor suggested.
 
@@ -13,6 +14,7 @@ mod beam;
 mod keyboard;
 mod predictor;
 mod sampling;
+mod translation;
 
 use rand_chacha::ChaCha20Rng;
 use serde::Serialize;
@@ -21,6 +23,7 @@ pub use beam::{Beam, BeamError, MAX_ALPHA, MAX_WIDTH};
 pub use keyboard::Keyboard;
 pub use predictor::Predictor;
 pub use sampling::{MAX_TEMPERATURE, Sampling, SamplingError};
+pub use translation::{Translation, TranslationError, translate};
 
 use self::predictor::{answers, best};
 use crate::vocabulary::{END, Token, Vocabulary};
@@ -69,7 +72,22 @@ pub fn complete<P: Predictor>(
 ) -> Completion {
     let state = predictor.after(&vocabulary.tokens(phrase));
     let suggested = best(answers(predictor, &state), top);
-    let tokens = match decoding {
+    let tokens = decode(predictor, state, decoding, max_words);
+    Completion {
+        phrase: phrase.to_owned(),
+        continuation: vocabulary.join(&tokens),
+        suggestions: suggestions(vocabulary, suggested),
+    }
+}
+
+/// Goes on from a state by up to `max_words` words, without the `<end>`.
+fn decode<P: Predictor>(
+    predictor: &P,
+    state: P::State,
+    decoding: &mut Decoding,
+    max_words: usize,
+) -> Vec<Token> {
+    match decoding {
         Decoding::Beam(beam) => beam.search(predictor, state, max_words),
         Decoding::Greedy => one_by_one(predictor, state, max_words, |answers| {
             best(answers, 1).first().map(|&(token, _)| token)
@@ -77,11 +95,6 @@ pub fn complete<P: Predictor>(
         Decoding::Sample(sampling, rng) => one_by_one(predictor, state, max_words, |answers| {
             sampling.draw(answers, rng)
         }),
-    };
-    Completion {
-        phrase: phrase.to_owned(),
-        continuation: vocabulary.join(&tokens),
-        suggestions: suggestions(vocabulary, suggested),
     }
 }
 

@@ -15,6 +15,7 @@
 //! | [`personal`] | the model's predictions, interpolated with what the node's own text says |
 //! | [`generation`] | continues a phrase, suggests next words |
 //! | [`int8`] | inference with weights of 8 bits, without libtorch |
+//! | [`numbers`] | numbers in words, made on the spot: examples of texts that become others |
 //! | [`simulate`] | many virtual clients in one process |
 //! | [`participate`] | joins a federation, takes part in its rounds |
 //! | [`commands`] | what a user types |
@@ -32,6 +33,7 @@ pub mod generation;
 pub mod int8;
 pub mod memory;
 pub mod model;
+pub mod numbers;
 pub mod participate;
 pub mod personal;
 pub mod progress;

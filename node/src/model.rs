@@ -1,6 +1,7 @@
 //! The model: its description, its weights, and the network that libtorch runs.
 
 mod architecture;
+mod attention;
 mod batch;
 #[cfg(test)]
 mod by_hand;
@@ -9,10 +10,12 @@ mod cifg_lstm;
 mod cnn;
 mod dense;
 mod description;
+mod encoder_decoder;
 mod folder;
 mod gru;
 mod lstm;
 mod mlp;
+mod pairs;
 mod tanh_rnn;
 mod task;
 mod tied;
@@ -25,7 +28,8 @@ use tch::nn::{Path, VarStore};
 use tch::{Device, Kind, Tensor};
 
 pub use architecture::{
-    Architecture, CnnSizes, MlpSizes, ModelKind, Sizes, StackSizes, TransformerSizes,
+    Architecture, CnnSizes, EncoderDecoderSizes, MlpSizes, ModelKind, Sizes, StackSizes,
+    TransformerSizes,
 };
 pub(crate) use batch::{Batch, Input};
 pub use description::{DescriptionError, MAX_PARAMETERS, ModelDescription};
@@ -33,6 +37,7 @@ pub use folder::{
     CURRENT_FILE, DESCRIPTION_FILE, INITIAL_FILE, ModelError, ModelFiles, VOCABULARY_FILE,
     newest_weights,
 };
+pub(crate) use pairs::PairInput;
 pub use task::Task;
 pub(crate) use task::Widths;
 pub use weights::{TensorShape, Weights, WeightsError};
@@ -45,6 +50,12 @@ trait TextNetwork: std::fmt::Debug {
     fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor;
 }
 
+/// A network that turns texts into others.
+trait PairNetwork: std::fmt::Debug {
+    /// Scores of every word after each token of all targets: `[positions, vocabulary]`.
+    fn logits(&self, input: &PairInput) -> Tensor;
+}
+
 /// A network that says which label an image has.
 trait ImageNetwork: std::fmt::Debug {
     /// Scores of every label for each image: `[images, labels]`. See [`Input::Images`].
@@ -55,6 +66,7 @@ trait ImageNetwork: std::fmt::Debug {
 #[derive(Debug)]
 enum Network {
     Text(Box<dyn TextNetwork>),
+    Pairs(Box<dyn PairNetwork>),
     Images(Box<dyn ImageNetwork>),
 }
 
@@ -68,6 +80,7 @@ impl Network {
             (Self::Text(network), Input::Tokens { tokens, active }) => {
                 network.logits(tokens, active)
             }
+            (Self::Pairs(network), Input::Pairs(pairs)) => network.logits(pairs),
             (Self::Images(network), Input::Images(images)) => network.logits(images),
             _ => panic!("the examples were made for a model of another task"),
         }
@@ -195,11 +208,24 @@ impl Model {
             active: vec![1; tokens.len()],
             tokens: Tensor::from_slice(&tokens),
         };
+        self.last_log_probabilities(&input)
+    }
+
+    /// The natural logarithms of the next token's probabilities after these tokens of a target, `<begin>`
+    /// first, of a source up to its `<end>`. Both must fit into the context.
+    ///
+    /// # Panics
+    /// When the model is not one that turns texts into others, or one of the texts is empty.
+    pub(crate) fn target_log_probabilities(&self, source: &[Token], tokens: &[Token]) -> Vec<f32> {
+        let pair = PairInput::new(&mut [(source, tokens)]);
+        self.last_log_probabilities(&Input::Pairs(pair))
+    }
+
+    /// Those after the last position.
+    fn last_log_probabilities(&self, input: &Input) -> Vec<f32> {
         let scores = tch::no_grad(|| {
-            self.network
-                .logits(&input)
-                .select(0, -1)
-                .log_softmax(-1, Kind::Float)
+            let scores = self.network.logits(input).select(0, -1);
+            scores.log_softmax(-1, Kind::Float)
         });
         let mut values = vec![0.0; scores.numel()];
         let length = values.len();
@@ -216,6 +242,10 @@ fn network(root: &Path<'_>, architecture: Architecture) -> Network {
         Architecture::Gru(sizes) => Box::new(gru::Gru::new(root, sizes)),
         Architecture::TanhRnn(sizes) => Box::new(tanh_rnn::TanhRnn::new(root, sizes)),
         Architecture::Transformer(sizes) => Box::new(transformer::Transformer::new(root, sizes)),
+        Architecture::EncoderDecoder(sizes) => {
+            let network = encoder_decoder::EncoderDecoder::new(root, sizes);
+            return Network::Pairs(Box::new(network));
+        }
         Architecture::Mlp(sizes) => return Network::Images(Box::new(mlp::Mlp::new(root, sizes))),
         Architecture::Cnn(sizes) => return Network::Images(Box::new(cnn::Cnn::new(root, sizes))),
     };

@@ -197,7 +197,7 @@ pub struct Trainer<'a> {
     task: TrainingTask<'a>,
     descent: Descent,
     estimate: Estimate,
-    /// The most predictions of a batch that are in memory at once.
+    /// The most positions of a batch that are in memory at once.
     most_positions: usize,
     /// The most that there were.
     largest: usize,
@@ -221,7 +221,7 @@ impl<'a> Trainer<'a> {
         task: &TrainingTask<'a>,
     ) -> Result<Self, TrainingError> {
         task.plan.check()?;
-        let longest = (0..data.len()).map(|index| data.targets(index)).max();
+        let longest = (0..data.len()).map(|index| data.positions(index)).max();
         let longest = longest.ok_or(TrainingError::NoText)?;
         let estimate = Estimate::new(model.description(), task.plan);
         let most = estimate.positions(task.memory, longest as u64)?;
@@ -359,7 +359,8 @@ impl<'a> Trainer<'a> {
             }
             loss.sum += value * own as f64;
             loss.tokens += own as u64;
-            self.largest = self.largest.max(own);
+            let positions = piece.iter().map(|&index| self.data.positions(index));
+            self.largest = self.largest.max(positions.sum());
         }
         self.descent
             .finish(self.task.plan.schedule.factor(match self.task.schedule {
@@ -375,7 +376,7 @@ impl<'a> Trainer<'a> {
         let mut pieces: Vec<Vec<usize>> = Vec::new();
         let mut room = 0;
         for &index in indices {
-            let needed = self.data.targets(index);
+            let needed = self.data.positions(index);
             match pieces.last_mut() {
                 Some(piece) if piece.len() < most_examples && needed <= room => {
                     piece.push(index);

@@ -227,7 +227,7 @@ impl Vocabulary {
     }
 
     /// Calls `each` with the number of every word of a message.
-    fn for_each_token(&self, message: &str, mut each: impl FnMut(Token)) {
+    pub(crate) fn for_each_token(&self, message: &str, mut each: impl FnMut(Token)) {
         self.units.for_each(message, |word| each(self.token(word)));
     }
 
@@ -244,9 +244,13 @@ impl Vocabulary {
     pub fn typed(&self, text: &str) -> (Vec<Token>, Zeroizing<String>) {
         match self.units {
             TextUnits::Characters => (self.tokens(text), Zeroizing::default()),
-            TextUnits::Words => {
+            TextUnits::Words | TextUnits::WordsAndDigits => {
+                let goes_on = match self.units {
+                    TextUnits::WordsAndDigits => words::goes_on_without_digits,
+                    _ => words::goes_on,
+                };
                 let lower = Zeroizing::new(text.to_lowercase());
-                let finished = lower.trim_end_matches(words::goes_on);
+                let finished = lower.trim_end_matches(goes_on);
                 let begun = Zeroizing::new(lower[finished.len()..].to_owned());
                 (self.tokens(finished), begun)
             }

@@ -5,11 +5,11 @@ use std::process::Command;
 
 use secagg_learning::{Budget, LocalOptimizer, TrainingPlan};
 use secagg_node::digits::Sheet;
-use secagg_node::examples::{Examples, Image, Images};
+use secagg_node::examples::{Examples, Image, Images, Pairs};
 use secagg_node::memory::PeakMemory;
 use secagg_node::model::{
-    Architecture, CnnSizes, MlpSizes, Model, ModelDescription, Sizes, StackSizes, Task,
-    TransformerSizes, Weights,
+    Architecture, CnnSizes, EncoderDecoderSizes, MlpSizes, Model, ModelDescription, Sizes,
+    StackSizes, Task, TransformerSizes, Weights,
 };
 use secagg_node::training::{DEFAULT_MEMORY, Estimate, TrainingTask, train};
 use secagg_node::vocabulary::{TokenizedText, Vocabulary};
@@ -81,6 +81,18 @@ fn kind(name: &str) -> Architecture {
             second_filters: 32,
             units: 128,
         }),
+        "encoder-decoder" | "encoder-decoder-sources" => {
+            Architecture::EncoderDecoder(EncoderDecoderSizes {
+                vocabulary: few,
+                embedding: 96,
+                encoder_layers: 2,
+                decoder_layers: 2,
+                heads: 4,
+                feed_forward: 384,
+                context: 64,
+                output_bias: true,
+            })
+        }
         _ => panic!("no kind {name}"),
     }
 }
@@ -95,6 +107,8 @@ fn the_estimate_holds_for_each_kind() {
         "transformer-long",
         "mlp",
         "cnn",
+        "encoder-decoder",
+        "encoder-decoder-sources",
     ] {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "one_kind", "--ignored", "--nocapture"])
@@ -111,27 +125,49 @@ fn the_estimate_holds_for_each_kind() {
 
 /// Messages for a language model, and the most words of one.
 fn text(name: &str) -> (Examples, u32) {
-    let all: Vec<String> = (0..WORDS).map(|n| format!("w{n}")).collect();
-    let vocabulary = Vocabulary::from_text(all.iter().map(String::as_str), 600).unwrap();
-    // Messages of different lengths: some padding, where a network pads.
-    let mut messages = messages();
-    for (index, message) in messages.iter_mut().enumerate() {
-        let words: Vec<&str> = message.split(' ').collect();
-        *message = words[..20 - index % 12].join(" ");
-    }
+    let vocabulary = words();
+    let mut messages = uneven();
     let mut max_words = 29;
     if name == "transformer-long" {
         // Few, but so long that a score for each pair of tokens would take far more than the rest.
         messages = messages.chunks(96).map(|some| some.join(" ")).collect();
         max_words = 4_000;
     }
-    let text = TokenizedText::new(
-        &vocabulary,
-        messages.iter().map(String::as_str),
-        max_words as usize,
-    )
-    .into();
+    let most = max_words as usize;
+    let lines = messages.iter().map(String::as_str);
+    let text = TokenizedText::new(&vocabulary, lines, most).into();
     (text, max_words)
+}
+
+fn words() -> Vocabulary {
+    let all: Vec<String> = (0..WORDS).map(|n| format!("w{n}")).collect();
+    Vocabulary::from_text(all.iter().map(String::as_str), 600).expect("there are words")
+}
+
+/// Messages of different lengths: some padding, where a network pads.
+fn uneven() -> Vec<String> {
+    let mut messages = messages();
+    for (index, message) in messages.iter_mut().enumerate() {
+        let words: Vec<&str> = message.split(' ').collect();
+        *message = words[..20 - index % 12].join(" ");
+    }
+    messages
+}
+
+/// Sources as long as targets, or much longer.
+fn pairs(name: &str) -> (Examples, u32) {
+    let vocabulary = words();
+    let max_words = 29;
+    let lines: Vec<String> = uneven()
+        .iter()
+        .map(|line| match name {
+            "encoder-decoder" => format!("{line}\t{line}"),
+            _ => format!("{line}\tw1 w2"),
+        })
+        .collect();
+    let lines = lines.iter().map(String::as_str);
+    let pairs = Pairs::new(&vocabulary, lines, max_words as usize).expect("all are pairs");
+    (Examples::Pairs(pairs), max_words)
 }
 
 /// As many images as a vast batch has.
@@ -142,9 +178,9 @@ fn images() -> Examples {
         alpha: None,
     };
     let lines: Vec<_> = sheet.person(0).iter().map(Image::to_line).collect();
-    let vocabulary = Vocabulary::from_text(["0 1 2 3 4 5 6 7 8 9"], 14).unwrap();
+    let vocabulary = Vocabulary::from_text(["0 1 2 3 4 5 6 7 8 9"], 14).expect("ten labels");
     let images = Images::new(&vocabulary, lines.iter().map(|line| line.as_str()));
-    Examples::Images(images.unwrap())
+    Examples::Images(images.expect("all are images"))
 }
 
 #[test]
@@ -156,11 +192,12 @@ fn one_kind() {
     let initial = Weights::initial(&description);
     let (examples, max_words) = match description.task() {
         Task::NextToken => text(&name),
+        Task::SequenceToSequence => pairs(&name),
         Task::Classification => (images(), 29),
     };
     let mut model = Model::new(&description, &initial).unwrap();
     let largest = match description.task() {
-        Task::NextToken => MESSAGES,
+        Task::NextToken | Task::SequenceToSequence => MESSAGES,
         Task::Classification => IMAGES,
     };
     for (batch, optimizer) in [

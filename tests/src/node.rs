@@ -1,6 +1,7 @@
 //! The node: a real process that trains a tiny model.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -240,6 +241,64 @@ fn id(folder: &Path) -> Result<String> {
     let request: Value = serde_json::from_slice(&fs::read(folder.join("request.json"))?)?;
     let id = request["client_id"].as_str();
     Ok(id.context("no client_id")?.to_owned())
+}
+
+/// What `numbers` makes with these options: the lines of each person.
+///
+/// # Errors
+/// When the command fails or writes something else.
+pub fn numbers(options: &[&str]) -> Result<Vec<Vec<String>>> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("numbers.jsonl");
+    succeed(
+        Command::new(binaries::node(Build::Hooks)?)
+            .arg("numbers")
+            .arg(&file)
+            .args(options),
+    )?;
+    let mut people: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in fs::read_to_string(&file)?.lines() {
+        let line: Value = serde_json::from_str(line)?;
+        let text = |field: &str| line[field].as_str().map(str::to_owned);
+        let (user, text) = text("user").zip(text("text")).context("no user or text")?;
+        people.entry(user).or_default().push(text);
+    }
+    Ok(people.into_values().collect())
+}
+
+/// What `eval --json` says of a model's weights on these lines.
+///
+/// # Errors
+/// When the command fails.
+pub fn evaluate(model: &Path, weights: &Path, lines: &[String]) -> Result<Value> {
+    let folder = tempfile::tempdir()?;
+    let text = folder.path().join("held-out.txt");
+    fs::write(&text, lines.join("\n"))?;
+    let printed = succeed(
+        Command::new(binaries::node(Build::Hooks)?)
+            .args(["eval", "--json", "--model"])
+            .arg(model)
+            .arg("--weights")
+            .arg(weights)
+            .arg("--text")
+            .arg(&text),
+    )?;
+    Ok(serde_json::from_str(&printed)?)
+}
+
+/// What `translate` prints for these texts.
+///
+/// # Errors
+/// When the command fails.
+pub fn translate(model: &Path, weights: &Path, options: &[&str]) -> Result<String> {
+    succeed(
+        Command::new(binaries::node(Build::Hooks)?)
+            .args(["translate", "--model"])
+            .arg(model)
+            .arg("--weights")
+            .arg(weights)
+            .args(options),
+    )
 }
 
 /// Makes a tiny model for real nodes, with `init-model` and these options of it, which say its

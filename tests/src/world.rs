@@ -141,11 +141,7 @@ impl World {
                 address,
                 token,
                 authority,
-                &self
-                    .data
-                    .get(index)
-                    .cloned()
-                    .unwrap_or_else(|| messages(index)),
+                &self.text(index),
                 self.deadline,
             )
         };
@@ -159,6 +155,11 @@ impl World {
                 joined.map(|node| node.join().unwrap_or_else(|_| bail!("a join panicked")));
             joined.collect()
         })
+    }
+
+    fn text(&self, node: usize) -> Vec<String> {
+        let text = self.data.get(node).cloned();
+        text.unwrap_or_else(|| messages(node))
     }
 
     /// Starts all nodes.

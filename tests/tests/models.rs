@@ -1,7 +1,7 @@
 //! Every kind of model, trained through a real coordinator by real nodes.
 
 use anyhow::{Context as _, Result, ensure};
-use secagg_tests::{Event, World, digits};
+use secagg_tests::{Event, World, digits, node};
 
 const ROUNDS: u64 = 3;
 
@@ -144,5 +144,106 @@ fn a_cnn_tells_digits() -> Result<()> {
             ("training.optimizer", "{ adam = { rate = 0.003 } }"),
             ("update.range", "0.5"),
         ],
+    )
+}
+
+/// Three nodes learn to say numbers that none of them has seen. `numbers` are options of the command
+/// that makes them, and `model` of `init-model`. At least 95 % of the held-out ones must be right.
+fn says_numbers(numbers: &[&str], model: &[&str], rounds: u64, epochs: &str) -> Result<()> {
+    const NODES: usize = 3;
+    /// Nobody's training has the numbers of each person's tenth lines.
+    const PEOPLE: &str = "20";
+    const HELD_OUT_EVERY: usize = 10;
+    let people = node::numbers(&[&["--people", PEOPLE][..], numbers].concat())?;
+    let held_out: Vec<String> = people
+        .iter()
+        .flat_map(|lines| {
+            lines
+                .iter()
+                .skip(HELD_OUT_EVERY - 1)
+                .step_by(HELD_OUT_EVERY)
+        })
+        .cloned()
+        .collect();
+    let kind = ["--kind", "encoder-decoder", "--text", "words-and-digits"];
+    let last = rounds.to_string();
+    let settings = [
+        ("rounds.rounds", last.as_str()),
+        ("training.epochs", epochs),
+        ("training.batch", "16"),
+        ("training.optimizer", "{ adam = { rate = 0.005 } }"),
+        ("update.range", "1.0"),
+    ];
+    let texts = people[..NODES].to_vec();
+    let model = [&kind, model].concat();
+    let mut world = World::with_data(&people.concat(), &model, texts, &settings, &[])?;
+    world.start_all()?;
+    let complete = world.round_complete(rounds)?;
+    ensure!(complete["contributors"] == NODES, "{complete}");
+    let files = world.folder().join("model-files");
+    let exact = |round: u64| -> Result<f64> {
+        let weights = world.coordinator.weights_file(round);
+        let evaluation = node::evaluate(&files, &weights, &held_out)?;
+        let exact = evaluation["exact"].as_f64();
+        exact.with_context(|| format!("no exact share in {evaluation}"))
+    };
+    let (before, after) = (exact(0)?, exact(rounds)?);
+    println!("{numbers:?}: from {before} to {after} exact");
+    ensure!(
+        before < 0.05 && after >= 0.95,
+        "from {before} to {after} exact"
+    );
+    let (source, target) = held_out[0].split_once('\t').context("no pair")?;
+    for search in [&[][..], &["--beams", "4"]] {
+        let weights = world.coordinator.weights_file(rounds);
+        let said = node::translate(&files, &weights, &[&[source], search].concat())?;
+        ensure!(said.trim_end() == format!("{source} → {target}"), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn numbers_are_said_digit_by_digit() -> Result<()> {
+    says_numbers(
+        &["--pairs", "100", "--digits", "1..=6", "--style", "digits"],
+        &[
+            "--embedding",
+            "32",
+            "--encoder-layers",
+            "1",
+            "--decoder-layers",
+            "1",
+            "--heads",
+            "2",
+            "--feed-forward",
+            "64",
+            "--context",
+            "8",
+        ],
+        4,
+        "6",
+    )
+}
+
+#[test]
+fn numbers_are_said_in_english() -> Result<()> {
+    says_numbers(
+        &["--pairs", "300", "--digits", "1..=3", "--style", "english"],
+        &[
+            "--embedding",
+            "32",
+            "--encoder-layers",
+            "1",
+            "--decoder-layers",
+            "1",
+            "--heads",
+            "2",
+            "--feed-forward",
+            "64",
+            "--context",
+            "12",
+        ],
+        8,
+        "4",
     )
 }

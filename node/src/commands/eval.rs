@@ -1,4 +1,4 @@
-//! `eval`: loss and accuracy on held-out text or images.
+//! `eval`: loss and accuracy on held-out text, pairs or images.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     ensure!(
         !examples.is_empty(),
-        "there is nothing held out to evaluate on; add text or images, or give --text"
+        "there is nothing held out to evaluate on{}; add text, pairs or images, or give --text",
+        match examples.left_out() {
+            0 => String::new(),
+            pairs => format!(", because all {pairs} pairs are too long for the model"),
+        }
     );
     let evaluation = match &weighted {
         Weighted::F32(model, _) => evaluate(model, &examples),
@@ -89,6 +93,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     report["weights"] = json!(weights);
     report["messages"] = json!(examples.len());
+    if examples.left_out() > 0 {
+        report["left_out"] = json!(examples.left_out());
+    }
     let compared = if arguments.int8 {
         let text = language(&examples)?;
         let inference = inference(&weighted, &files.vocabulary, text);
@@ -131,11 +138,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     println!("weights      {}", weights.display());
     match task {
-        Task::NextToken => {
-            println!("messages     {}", examples.len());
-            println!("tokens       {}", evaluation.tokens);
+        Task::NextToken => println!("messages     {}", examples.len()),
+        Task::SequenceToSequence => {
+            println!("pairs        {}", examples.len());
+            if examples.left_out() > 0 {
+                println!("left out     {} that are too long", examples.left_out());
+            }
         }
         Task::Classification => println!("images       {}", examples.len()),
+    }
+    if task != Task::Classification {
+        println!("tokens       {}", evaluation.tokens);
     }
     match &compared {
         Some(("int8", _)) => println!("{:23}f32       int8", ""),
@@ -143,7 +156,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         None => {}
     }
     let rows = match task {
-        Task::NextToken => &ROWS[..],
+        Task::NextToken | Task::SequenceToSequence => &ROWS[..],
         Task::Classification => &IMAGE_ROWS,
     };
     for &(name, label, unit, factor, digits) in rows {
@@ -213,15 +226,16 @@ fn by_user(
 /// The text of a language model: what 8 bits are for.
 fn language(examples: &Examples) -> anyhow::Result<&TokenizedText> {
     let text = examples.text();
-    text.context("the model classifies images, and int8 weights are for language models only")
+    text.context("int8 weights are for language models only, and the model is another one")
 }
 
 /// Name in the report, label, unit, factor, digits after the point.
-const ROWS: [(&str, &str, &str, f64, usize); 6] = [
+const ROWS: [(&str, &str, &str, f64, usize); 7] = [
     ("loss", "loss", "nats a token", 1.0, 4),
     ("perplexity", "perplexity", "", 1.0, 1),
     ("top1", "top-1", "%", 100.0, 2),
     ("top3", "top-3", "%", 100.0, 2),
+    ("exact", "exact", "% of the targets", 100.0, 2),
     ("bytes", "size", "bytes of weights", 1.0, 0),
     (
         "suggestion_ms",
@@ -240,13 +254,17 @@ const IMAGE_ROWS: [(&str, &str, &str, f64, usize); 3] = [
 ];
 
 fn figures(evaluation: &Evaluation) -> Value {
-    json!({
+    let mut figures = json!({
         "tokens": evaluation.tokens,
         "loss": evaluation.loss(),
         "perplexity": evaluation.perplexity(),
         "top1": evaluation.top1_rate(),
         "top3": evaluation.top3_rate(),
-    })
+    });
+    if let Some(exact) = evaluation.exact_rate() {
+        figures["exact"] = json!(exact);
+    }
+    figures
 }
 
 /// What a model costs where it is used: bytes of weights, milliseconds a suggestion.

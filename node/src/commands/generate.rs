@@ -56,7 +56,7 @@ pub(super) struct Arguments {
 }
 
 /// The length penalty without one: in the range that Wu et al. 2016 found best.
-const LENGTH_PENALTY: f64 = 0.6;
+pub(super) const LENGTH_PENALTY: f64 = 0.6;
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let decoding = arguments.decoding()?;

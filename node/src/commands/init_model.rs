@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 
+use crate::examples;
 use crate::model::{
-    Architecture, CnnSizes, DESCRIPTION_FILE, MlpSizes, ModelDescription, ModelFiles, ModelKind,
-    Sizes, StackSizes, Task, TransformerSizes, Weights,
+    Architecture, CnnSizes, DESCRIPTION_FILE, EncoderDecoderSizes, MlpSizes, ModelDescription,
+    ModelFiles, ModelKind, Sizes, StackSizes, Task, TransformerSizes, Weights,
 };
 use crate::text::{self, Format};
 use crate::vocabulary::{TextUnits, Vocabulary};
@@ -66,13 +67,21 @@ struct SizeArguments {
     /// Layers, of a tanh-rnn or an mlp [default: 1] or a transformer [default: 2].
     #[arg(long, value_name = "N")]
     layers: Option<u32>,
-    /// Heads of a transformer's attention, which share out the embedding [default: 4].
+    /// Layers of an encoder-decoder's encoder [default: 2].
+    #[arg(long, value_name = "N")]
+    encoder_layers: Option<u32>,
+    /// Layers of an encoder-decoder's decoder [default: 2].
+    #[arg(long, value_name = "N")]
+    decoder_layers: Option<u32>,
+    /// Heads of a transformer's or encoder-decoder's attention, which share out the embedding [default:
+    /// 4].
     #[arg(long, value_name = "N")]
     heads: Option<u32>,
-    /// Units of a transformer's feed-forward networks [default: 4 times the embedding].
+    /// Units of a transformer's or encoder-decoder's feed-forward networks [default: 4 times the embedding].
     #[arg(long, value_name = "N")]
     feed_forward: Option<u32>,
-    /// Tokens that a transformer sees at once [default: 32 words or 192 characters].
+    /// Tokens that a transformer sees at once, or that an encoder-decoder's source has at most with its
+    /// end, and its target with its beginning [default: 32 words or 192 characters].
     #[arg(long, value_name = "N")]
     context: Option<u32>,
     /// Rows, and columns, of a cnn's filters [default: 5].
@@ -103,6 +112,12 @@ impl SizeArguments {
             units: self.units.unwrap_or(256),
             output_bias,
         };
+        let heads = self.heads.unwrap_or(4);
+        let feed_forward = self.feed_forward.unwrap_or(embedding.saturating_mul(4));
+        let context = self.context.unwrap_or(match text {
+            TextUnits::Words | TextUnits::WordsAndDigits => 32,
+            TextUnits::Characters => 192,
+        });
         Ok(match kind {
             ModelKind::CifgLstm => Architecture::CifgLstm(sizes),
             ModelKind::Lstm => Architecture::Lstm(sizes),
@@ -130,12 +145,19 @@ impl SizeArguments {
                 vocabulary,
                 embedding,
                 layers: self.layers.unwrap_or(2),
-                heads: self.heads.unwrap_or(4),
-                feed_forward: self.feed_forward.unwrap_or(embedding.saturating_mul(4)),
-                context: self.context.unwrap_or(match text {
-                    TextUnits::Words => 32,
-                    TextUnits::Characters => 192,
-                }),
+                heads,
+                feed_forward,
+                context,
+                output_bias,
+            }),
+            ModelKind::EncoderDecoder => Architecture::EncoderDecoder(EncoderDecoderSizes {
+                vocabulary,
+                embedding,
+                encoder_layers: self.encoder_layers.unwrap_or(2),
+                decoder_layers: self.decoder_layers.unwrap_or(2),
+                heads,
+                feed_forward,
+                context,
                 output_bias,
             }),
         })
@@ -148,12 +170,22 @@ impl SizeArguments {
             ModelKind::TanhRnn => &["embedding", "units", "layers"],
             ModelKind::Mlp => &["units", "layers"],
             ModelKind::Cnn => &["kernel", "first-filters", "second-filters", "units"],
+            ModelKind::EncoderDecoder => &[
+                "embedding",
+                "encoder-layers",
+                "decoder-layers",
+                "heads",
+                "feed-forward",
+                "context",
+            ],
             ModelKind::Transformer => &["embedding", "layers", "heads", "feed-forward", "context"],
         };
         for (flag, given) in [
             ("embedding", self.embedding),
             ("units", self.units),
             ("layers", self.layers),
+            ("encoder-layers", self.encoder_layers),
+            ("decoder-layers", self.decoder_layers),
             ("heads", self.heads),
             ("feed-forward", self.feed_forward),
             ("context", self.context),
@@ -183,7 +215,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     // Before anything is read.
     arguments.sizes.check(arguments.kind)?;
     let (vocabulary, from) = match arguments.kind.task() {
-        Task::NextToken => arguments.words()?,
+        Task::NextToken | Task::SequenceToSequence => arguments.words()?,
         Task::Classification => arguments.labels()?,
     };
     let size = u32::try_from(vocabulary.len()).context("the vocabulary is too large")?;
@@ -223,7 +255,8 @@ impl Arguments {
             messages.append(&mut text::read(path, self.format, None)?);
         }
         let public = messages.iter().map(|message| message.text.as_str());
-        let vocabulary = Vocabulary::of(self.text, public, self.vocabulary_size)?;
+        let (task, size) = (self.kind.task(), self.vocabulary_size);
+        let vocabulary = examples::vocabulary(task, self.text, public, size)?;
         let (words, units) = (vocabulary.len(), self.text.as_str());
         let from = format!("{words} {units} from {} messages", messages.len());
         Ok((vocabulary, from))

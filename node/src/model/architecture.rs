@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Task;
-use super::{TensorShape, cell, cifg_lstm, cnn, gru, lstm, mlp, tanh_rnn, task, transformer};
+use super::{
+    TensorShape, cell, cifg_lstm, cnn, encoder_decoder, gru, lstm, mlp, tanh_rnn, task, transformer,
+};
 use crate::vocabulary;
 
 /// What a network is made of: its kind with the sizes that this kind has.
@@ -19,6 +21,8 @@ pub enum Architecture {
     TanhRnn(StackSizes),
     /// A decoder-only Transformer.
     Transformer(TransformerSizes),
+    /// A Transformer with an encoder and a decoder.
+    EncoderDecoder(EncoderDecoderSizes),
     /// A multilayer perceptron over images.
     Mlp(MlpSizes),
     /// A convolutional network over images.
@@ -74,6 +78,36 @@ pub struct TransformerSizes {
     pub context: u32,
     /// Whether each token has a bias at the output.
     pub output_bias: bool,
+}
+
+/// The sizes of a Transformer with an encoder and a decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderDecoderSizes {
+    /// Tokens of the vocabulary, the four special ones included; sources and targets share it.
+    pub vocabulary: u32,
+    /// Elements of a token's vector, and of what flows from block to block.
+    pub embedding: u32,
+    /// Blocks of the encoder, one above the other.
+    pub encoder_layers: u32,
+    /// Blocks of the decoder, one above the other.
+    pub decoder_layers: u32,
+    /// Heads of each attention; they share out the embedding's elements evenly.
+    pub heads: u32,
+    /// Units between the two matrices of a block's feed-forward network.
+    pub feed_forward: u32,
+    /// How many tokens a source may have with its `<end>`, and a target with its `<begin>`.
+    pub context: u32,
+    /// Whether each token has a bias at the output.
+    pub output_bias: bool,
+}
+
+impl EncoderDecoderSizes {
+    /// How many tokens a source may have, and a target, without `<begin>` and `<end>`.
+    #[must_use]
+    pub const fn most_tokens(&self) -> usize {
+        (self.context as usize).saturating_sub(1)
+    }
 }
 
 /// The sizes of a multilayer perceptron.
@@ -135,6 +169,8 @@ pub enum ModelKind {
     TanhRnn,
     /// A decoder-only Transformer.
     Transformer,
+    /// A Transformer with an encoder and a decoder, which turns texts into others.
+    EncoderDecoder,
     /// A multilayer perceptron, which classifies images.
     Mlp,
     /// A convolutional network, which classifies images.
@@ -151,6 +187,7 @@ impl ModelKind {
             Self::Gru => "gru",
             Self::TanhRnn => "tanh-rnn",
             Self::Transformer => "transformer",
+            Self::EncoderDecoder => "encoder-decoder",
             Self::Mlp => "mlp",
             Self::Cnn => "cnn",
         }
@@ -164,6 +201,7 @@ impl ModelKind {
             Self::Gru => "a GRU (Cho et al. 2014)",
             Self::TanhRnn => "a tanh RNN (Elman 1990)",
             Self::Transformer => "a Transformer (Vaswani et al. 2017)",
+            Self::EncoderDecoder => "an encoder and a decoder (Vaswani et al. 2017)",
             Self::Mlp => "a multilayer perceptron (Rumelhart et al. 1986)",
             Self::Cnn => "a convolutional network (LeCun et al. 1998)",
         }
@@ -176,6 +214,7 @@ impl ModelKind {
             Self::CifgLstm | Self::Lstm | Self::Gru | Self::TanhRnn | Self::Transformer => {
                 Task::NextToken
             }
+            Self::EncoderDecoder => Task::SequenceToSequence,
             Self::Mlp | Self::Cnn => Task::Classification,
         }
     }
@@ -209,6 +248,7 @@ impl Architecture {
             Self::Gru(_) => ModelKind::Gru,
             Self::TanhRnn(_) => ModelKind::TanhRnn,
             Self::Transformer(_) => ModelKind::Transformer,
+            Self::EncoderDecoder(_) => ModelKind::EncoderDecoder,
             Self::Mlp(_) => ModelKind::Mlp,
             Self::Cnn(_) => ModelKind::Cnn,
         }
@@ -221,6 +261,7 @@ impl Architecture {
             Self::CifgLstm(sizes) | Self::Lstm(sizes) | Self::Gru(sizes) => sizes.vocabulary,
             Self::TanhRnn(sizes) => sizes.vocabulary,
             Self::Transformer(sizes) => sizes.vocabulary,
+            Self::EncoderDecoder(sizes) => sizes.vocabulary,
             Self::Mlp(sizes) => sizes.vocabulary,
             Self::Cnn(sizes) => sizes.vocabulary,
         }
@@ -260,6 +301,15 @@ impl Architecture {
                 bound("feed_forward", sizes.feed_forward, 1, MAX_UNITS),
                 bound("context", sizes.context, 1, MAX_CONTEXT),
             ]),
+            Self::EncoderDecoder(sizes) => bounds.extend([
+                bound("embedding", sizes.embedding, 2, MAX_EMBEDDING),
+                bound("encoder_layers", sizes.encoder_layers, 1, MAX_LAYERS),
+                bound("decoder_layers", sizes.decoder_layers, 1, MAX_LAYERS),
+                bound("heads", sizes.heads, 1, MAX_HEADS),
+                bound("feed_forward", sizes.feed_forward, 1, MAX_UNITS),
+                // A token, and the source's end or the target's beginning.
+                bound("context", sizes.context, 2, MAX_CONTEXT),
+            ]),
             Self::Mlp(sizes) => bounds.extend([
                 bound("units", sizes.units, 1, MAX_UNITS),
                 bound("layers", sizes.layers, 1, MAX_LAYERS),
@@ -282,6 +332,7 @@ impl Architecture {
             Self::Gru(sizes) => gru::shapes(sizes),
             Self::TanhRnn(sizes) => tanh_rnn::shapes(sizes),
             Self::Transformer(sizes) => transformer::shapes(sizes),
+            Self::EncoderDecoder(sizes) => encoder_decoder::shapes(sizes),
             Self::Mlp(sizes) => mlp::shapes(sizes),
             Self::Cnn(sizes) => cnn::shapes(sizes),
         };
@@ -296,6 +347,7 @@ impl Architecture {
             Self::Lstm(_) => lstm::start(tensor),
             Self::TanhRnn(_) => tanh_rnn::start(tensor),
             Self::Transformer(sizes) => transformer::start(*sizes, tensor),
+            Self::EncoderDecoder(sizes) => encoder_decoder::start(*sizes, tensor),
             Self::Mlp(_) => mlp::start(tensor),
             Self::Cnn(_) => cnn::start(tensor),
         }
@@ -356,6 +408,27 @@ impl Architecture {
                  context = {context}\n\
                  output_bias = {output_bias}\n"
             ),
+            Self::EncoderDecoder(EncoderDecoderSizes {
+                vocabulary: _,
+                embedding,
+                encoder_layers,
+                decoder_layers,
+                heads,
+                feed_forward,
+                context,
+                output_bias,
+            }) => format!(
+                "# The embedding reads sources and targets, and is the output layer too.\n\
+                 embedding = {embedding}\n\
+                 encoder_layers = {encoder_layers}\n\
+                 decoder_layers = {decoder_layers}\n\
+                 # They share out the embedding's elements; each gets an even number.\n\
+                 heads = {heads}\n\
+                 feed_forward = {feed_forward}\n\
+                 # The most tokens of a source with its end, and of a target with its beginning.\n\
+                 context = {context}\n\
+                 output_bias = {output_bias}\n"
+            ),
             Self::Mlp(MlpSizes {
                 vocabulary: _,
                 units,
@@ -383,7 +456,7 @@ impl Architecture {
         };
         let vocabulary = self.vocabulary();
         let lines = match self.kind().task() {
-            Task::NextToken => "# Lines of vocabulary.txt.",
+            Task::NextToken | Task::SequenceToSequence => "# Lines of vocabulary.txt.",
             Task::Classification => {
                 "# Lines of vocabulary.txt: four special words, then the labels."
             }

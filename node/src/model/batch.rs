@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::pairs::{Pair, PairInput};
 use crate::examples::SIDE;
 use crate::vocabulary::Token;
 
@@ -17,6 +18,8 @@ pub(crate) enum Input {
         /// Messages with a token at each step.
         active: Vec<i64>,
     },
+    /// Sources and targets.
+    Pairs(PairInput),
     /// Images: `[images, 1, side, side]`, from 0 to 1.
     Images(Tensor),
 }
@@ -58,6 +61,31 @@ impl Batch {
         }
     }
 
+    /// Packs pairs of a source up to its `<end>` and a target from `<begin>` to `<end>`; sorts them
+    /// into groups of like lengths.
+    pub(crate) fn pairs(pairs: &mut [Pair<'_>]) -> Self {
+        // Targets without their last token, which is not read.
+        fn read<'a>(&(source, target): &Pair<'a>) -> Pair<'a> {
+            (source, &target[..target.len() - 1])
+        }
+        pairs.sort_by_key(|pair| PairInput::order(&read(pair)));
+        let mut inputs: Vec<Pair<'_>> = pairs.iter().map(read).collect();
+        let answers = pairs.iter().flat_map(|(_, target)| &target[1..]);
+        let answers: Vec<i64> = answers.map(|&token| i64::from(token)).collect();
+        Self {
+            input: Input::Pairs(PairInput::new(&mut inputs)),
+            targets: Tensor::from_slice(&answers),
+        }
+    }
+
+    /// How many predictions each pair asks for, in the targets' order; `None` for other examples.
+    pub(crate) fn pair_lengths(&self) -> Option<&[usize]> {
+        match &self.input {
+            Input::Pairs(pairs) => Some(&pairs.target_lengths),
+            Input::Tokens { .. } | Input::Images(_) => None,
+        }
+    }
+
     /// Images' pixels, one image after the other, and their labels.
     pub(crate) fn images(pixels: &[u8], labels: &[i64]) -> Self {
         const WHITE: f64 = 255.0;
@@ -78,7 +106,7 @@ impl Batch {
     pub(crate) fn tokens(&self) -> Option<&Tensor> {
         match &self.input {
             Input::Tokens { tokens, .. } => Some(tokens),
-            Input::Images(_) => None,
+            Input::Pairs(_) | Input::Images(_) => None,
         }
     }
 

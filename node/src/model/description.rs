@@ -123,13 +123,15 @@ impl ModelDescription {
                 });
             }
         }
-        if let Architecture::Transformer(sizes) = architecture
-            && !sizes.embedding.is_multiple_of(2 * sizes.heads)
+        let attention = match architecture {
+            Architecture::Transformer(sizes) => Some((sizes.embedding, sizes.heads)),
+            Architecture::EncoderDecoder(sizes) => Some((sizes.embedding, sizes.heads)),
+            _ => None,
+        };
+        if let Some((embedding, heads)) = attention
+            && !embedding.is_multiple_of(2 * heads)
         {
-            return Err(DescriptionError::Heads {
-                embedding: sizes.embedding,
-                heads: sizes.heads,
-            });
+            return Err(DescriptionError::Heads { embedding, heads });
         }
         if let Architecture::Cnn(sizes) = architecture
             && sizes.kernel.is_multiple_of(2)
@@ -222,6 +224,7 @@ impl ModelDescription {
              seed = {}\n",
             match self.task() {
                 Task::NextToken => format!("A next-{} model", self.text.one()),
+                Task::SequenceToSequence => "A model that turns texts into others".to_owned(),
                 Task::Classification => "A classifier of images of 28 × 28 pixels".to_owned(),
             },
             kind.in_words(),
@@ -311,6 +314,7 @@ fn architecture(kind: ModelKind, sizes: Table) -> Result<Architecture, Descripti
         ModelKind::Gru => sizes.try_into().map(Architecture::Gru),
         ModelKind::TanhRnn => sizes.try_into().map(Architecture::TanhRnn),
         ModelKind::Transformer => sizes.try_into().map(Architecture::Transformer),
+        ModelKind::EncoderDecoder => sizes.try_into().map(Architecture::EncoderDecoder),
         ModelKind::Mlp => sizes.try_into().map(Architecture::Mlp),
         ModelKind::Cnn => sizes.try_into().map(Architecture::Cnn),
     };

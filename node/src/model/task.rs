@@ -9,6 +9,8 @@ use crate::vocabulary::{FIRST_ANSWER, SPECIAL_WORDS};
 pub enum Task {
     /// The next word or character at every position of a message.
     NextToken,
+    /// A text that a text becomes, like a number in words.
+    SequenceToSequence,
     /// The label of an image of 28 × 28 pixels.
     Classification,
 }
@@ -17,7 +19,7 @@ impl Task {
     /// The first score that can be an answer: some tokens are never suggested, while all labels count.
     pub(crate) const fn first_answer(self) -> usize {
         match self {
-            Self::NextToken => FIRST_ANSWER as usize,
+            Self::NextToken | Self::SequenceToSequence => FIRST_ANSWER as usize,
             Self::Classification => 0,
         }
     }
@@ -44,7 +46,8 @@ impl Widths {
             | Architecture::Lstm(_)
             | Architecture::Gru(_)
             | Architecture::TanhRnn(_)
-            | Architecture::Transformer(_) => {
+            | Architecture::Transformer(_)
+            | Architecture::EncoderDecoder(_) => {
                 let shapes = description.shapes().iter();
                 // What a matrix reads and writes; the output layer, which is the embedding, writes
                 // the scores.

@@ -89,7 +89,7 @@ impl Corpus {
             Split::Mixture { clients, alpha } => {
                 enough(clients)?;
                 let labels: Vec<u32> = match task {
-                    Task::NextToken => (0..)
+                    Task::NextToken | Task::SequenceToSequence => (0..)
                         .zip(people.values())
                         .flat_map(|(person, own)| std::iter::repeat_n(person, own.len()))
                         .collect(),

@@ -19,7 +19,8 @@ pub const DEFAULT_MEMORY: u64 = (DEFAULT_MEMORY_MB as u64) << 20;
 pub struct Estimate {
     /// Bytes whatever the batch: gradients, the optimiser's state, copies of the weights.
     pub fixed: u64,
-    /// Bytes for each prediction (a token, or an image's label) of the batch that is in memory.
+    /// Bytes for each position (a prediction, or a token of a pair's source where that is longer) of the
+    /// batch that is in memory.
     pub position: u64,
 }
 

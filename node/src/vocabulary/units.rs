@@ -13,6 +13,8 @@ pub enum TextUnits {
     Words,
     /// A character; the vocabulary is `vocabulary.txt`.
     Characters,
+    /// A word in lower case, a sign, or a digit; the vocabulary is `vocabulary.txt`.
+    WordsAndDigits,
 }
 
 impl TextUnits {
@@ -22,6 +24,7 @@ impl TextUnits {
         match self {
             Self::Words => "words",
             Self::Characters => "characters",
+            Self::WordsAndDigits => "words-and-digits",
         }
     }
 
@@ -29,7 +32,7 @@ impl TextUnits {
     #[must_use]
     pub const fn one(self) -> &'static str {
         match self {
-            Self::Words => "word",
+            Self::Words | Self::WordsAndDigits => "word",
             Self::Characters => "character",
         }
     }
@@ -39,7 +42,7 @@ impl TextUnits {
     #[must_use]
     pub const fn usual_most(self) -> usize {
         match self {
-            Self::Words => 29,
+            Self::Words | Self::WordsAndDigits => 29,
             Self::Characters => 160,
         }
     }
@@ -49,6 +52,7 @@ impl TextUnits {
         match self {
             Self::Words => words::for_each_word(message, each),
             Self::Characters => characters::for_each_character(message, each),
+            Self::WordsAndDigits => words::for_each_word_or_digit(message, each),
         }
     }
 
@@ -58,6 +62,7 @@ impl TextUnits {
         match self {
             Self::Words => words::check(line),
             Self::Characters => characters::check(line),
+            Self::WordsAndDigits => words::check_word_or_digit(line),
         }
     }
 
@@ -66,6 +71,7 @@ impl TextUnits {
         match self {
             Self::Words => words::join(tokens),
             Self::Characters => characters::join(tokens),
+            Self::WordsAndDigits => words::join_with_digits(tokens),
         }
     }
 }

@@ -51,6 +51,9 @@ pub(super) struct Figures {
     pub(super) top1: f64,
     pub(super) top3: f64,
     pub(super) tokens: u64,
+    /// The share of targets that are right throughout, where the examples are pairs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exact: Option<f64>,
 }
 
 impl From<&Evaluation> for Figures {
@@ -61,6 +64,7 @@ impl From<&Evaluation> for Figures {
             top1: evaluation.top1_rate(),
             top3: evaluation.top3_rate(),
             tokens: evaluation.tokens,
+            exact: evaluation.exact_rate(),
         }
     }
 }
@@ -227,6 +231,7 @@ mod tests {
                 top1,
                 top3: top1,
                 tokens: 9,
+                exact: None,
             };
             run.epochs.push(EpochFigures {
                 epoch,

@@ -1,6 +1,6 @@
 use super::*;
-use crate::model::{CnnSizes, MlpSizes, every_kind, every_kind_of_images};
-use crate::model::{StackSizes, TransformerSizes};
+use crate::model::{CnnSizes, EncoderDecoderSizes, MlpSizes, StackSizes, TransformerSizes};
+use crate::model::{every_kind, every_kind_of_images};
 
 fn description(vocabulary: u32, units: u32, output_bias: bool) -> ModelDescription {
     let sizes = Sizes {
@@ -47,6 +47,17 @@ const CNN: CnnSizes = CnnSizes {
     units: 512,
 };
 
+const ENCODER_DECODER: EncoderDecoderSizes = EncoderDecoderSizes {
+    vocabulary: 100,
+    embedding: 64,
+    encoder_layers: 2,
+    decoder_layers: 3,
+    heads: 4,
+    feed_forward: 256,
+    context: 32,
+    output_bias: true,
+};
+
 #[test]
 fn the_papers_setting_has_1_412_250_parameters() {
     assert_eq!(description(10_000, 670, false).parameters(), 1_412_250);
@@ -91,6 +102,13 @@ fn parameters_are_counted_for_each_kind() {
             // Their CNN.
             1_663_370,
         ),
+        (
+            Architecture::EncoderDecoder(ENCODER_DECODER),
+            100 * 65
+                + 2 * (4 * 64 * 64 + 2 * 64 * 256 + 4 * 64)
+                + 3 * (8 * 64 * 64 + 2 * 64 * 256 + 6 * 64)
+                + 4 * 64,
+        ),
     ] {
         let description = ModelDescription::new(architecture, 1).unwrap();
         assert_eq!(description.parameters(), expected, "{architecture:?}");
@@ -121,6 +139,7 @@ fn toml_and_description_are_the_same_thing() {
         Architecture::CifgLstm(sizes(96, 256)),
         Architecture::TanhRnn(STACK),
         Architecture::Transformer(TRANSFORMER),
+        Architecture::EncoderDecoder(ENCODER_DECODER),
     ]);
     for architecture in architectures {
         let description = ModelDescription::new(architecture, 7).unwrap();
@@ -340,6 +359,15 @@ fn heads_must_share_out_the_embedding_evenly() {
         };
         assert_eq!(
             ModelDescription::new(Architecture::Transformer(sizes), 1),
+            Err(DescriptionError::Heads { embedding, heads })
+        );
+        let sizes = EncoderDecoderSizes {
+            embedding,
+            heads,
+            ..ENCODER_DECODER
+        };
+        assert_eq!(
+            ModelDescription::new(Architecture::EncoderDecoder(sizes), 1),
             Err(DescriptionError::Heads { embedding, heads })
         );
     }

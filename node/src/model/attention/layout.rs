@@ -5,12 +5,13 @@ use tch::Tensor;
 /// Where the positions of a batch lie in the messages, and in groups of messages of like length. Padded
 /// positions are never more than twice those that there are.
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(in super::super) struct Layout {
     /// Each position's place in its message, or in its part of a message longer than the context.
     places: Tensor,
     groups: Vec<Group>,
     /// Where each position lies among all groups' positions.
     back: Tensor,
+    padded: bool,
 }
 
 /// Messages of like length.
@@ -30,35 +31,67 @@ struct Part {
 }
 
 impl Layout {
-    /// For messages that are packed step by step, `active` of them in each step.
-    pub(super) fn new(active: &[i64], context: usize) -> Self {
+    /// For messages that are packed step by step, `active` of them in each step, and cut where they are
+    /// longer than the context. For causal attention: padded.
+    pub(in super::super) fn new(active: &[i64], context: usize) -> Self {
         let active: Vec<usize> = active
             .iter()
             .map(|&running| usize::try_from(running).expect("a number of messages"))
             .collect();
-        let starts: Vec<usize> = active
-            .iter()
-            .scan(0, |start, running| {
-                Some(std::mem::replace(start, *start + running))
-            })
-            .collect();
-        let packed = |part: &Part, place: usize| starts[part.first + place] + part.message;
+        let starts = starts(&active);
         let mut parts = parts(&active, context);
         // Stable: the same batch is always laid out the same way.
         parts.sort_by_key(|part| std::cmp::Reverse(part.length));
-        let positions = active.iter().sum();
-        let mut places = vec![0; positions];
-        let mut back = vec![0; positions];
         let mut groups = Vec::new();
-        let mut laid_out = 0;
         let mut rest = parts.as_slice();
         while let Some(longest) = rest.first() {
-            let length = longest.length;
-            let alike = rest.partition_point(|part| 2 * part.length >= length);
+            let alike = rest.partition_point(|part| 2 * part.length >= longest.length);
             let (group, after) = rest.split_at(alike);
             rest = after;
-            let mut gathered = Vec::with_capacity(alike * length);
-            for part in group {
+            groups.push(group);
+        }
+        Self::of(&groups, active.iter().sum(), |part, place| {
+            starts[part.first + place] + part.message
+        })
+    }
+
+    /// For texts that are packed one after the other, with these lengths, in groups of so many of them.
+    /// Each group's longest text is its first one.
+    pub(in super::super) fn of_texts(lengths: &[usize], groups: &[usize]) -> Self {
+        let starts = starts(lengths);
+        let parts: Vec<Part> = lengths
+            .iter()
+            .enumerate()
+            .map(|(message, &length)| Part {
+                message,
+                first: 0,
+                length,
+            })
+            .collect();
+        let mut rest = parts.as_slice();
+        let groups: Vec<&[Part]> = groups
+            .iter()
+            .map(|&texts| {
+                let (group, after) = rest.split_at(texts);
+                rest = after;
+                group
+            })
+            .collect();
+        Self::of(&groups, lengths.iter().sum(), |part, place| {
+            starts[part.message] + place
+        })
+    }
+
+    /// Groups of parts whose first is the longest; `packed` says where a place of a part is packed.
+    fn of(parts: &[&[Part]], positions: usize, packed: impl Fn(&Part, usize) -> usize) -> Self {
+        let mut places = vec![0; positions];
+        let mut back = vec![0; positions];
+        let mut groups = Vec::with_capacity(parts.len());
+        let mut laid_out = 0;
+        for group in parts {
+            let length = group.first().map_or(0, |longest| longest.length);
+            let mut gathered = Vec::with_capacity(group.len() * length);
+            for part in *group {
                 for place in 0..length {
                     if place < part.length {
                         let position = packed(part, place);
@@ -72,7 +105,7 @@ impl Layout {
             }
             laid_out += gathered.len();
             groups.push(Group {
-                messages: as_index(alike),
+                messages: as_index(group.len()),
                 length: as_index(length),
                 positions: Tensor::from_slice(&gathered),
             });
@@ -81,35 +114,48 @@ impl Layout {
             places: Tensor::from_slice(&places),
             groups,
             back: Tensor::from_slice(&back),
+            padded: laid_out > positions,
         }
     }
 
     /// Each position's place in its message: `[positions]`.
-    pub(super) fn places(&self) -> &Tensor {
+    pub(in super::super) fn places(&self) -> &Tensor {
         &self.places
     }
 
-    /// Calls `attend` for each group with tensors of `[messages, heads, length, elements]`, made of
-    /// those of `[positions, heads, elements]`, and packs what it returns: `[positions, heads ·
-    /// elements]`.
-    pub(super) fn each_group<const N: usize>(
-        &self,
-        parts: &[Tensor; N],
-        attend: impl Fn(&[Tensor; N]) -> Tensor,
-    ) -> Tensor {
-        let groups = self.groups.iter().map(|group| {
-            let padded = parts.each_ref().map(|part| {
-                let [heads, elements] = [1, 2].map(|axis| part.size()[axis]);
-                part.index_select(0, &group.positions)
-                    .view([group.messages, group.length, heads, elements])
-                    .transpose(1, 2)
-            });
-            let attended = attend(&padded).transpose(1, 2);
-            attended.reshape([group.messages * group.length, -1])
+    /// Whether there is any padding.
+    pub(super) fn is_padded(&self) -> bool {
+        self.padded
+    }
+
+    /// For each group a tensor of `[messages, heads, length, elements]`, made of one of `[positions,
+    /// heads, elements]`.
+    pub(super) fn groups(&self, part: &Tensor) -> impl Iterator<Item = Tensor> {
+        let [heads, elements] = [1, 2].map(|axis| part.size()[axis]);
+        self.groups.iter().map(move |group| {
+            part.index_select(0, &group.positions)
+                .view([group.messages, group.length, heads, elements])
+                .transpose(1, 2)
+        })
+    }
+
+    /// Packs such tensors, one for each group: `[positions, heads · elements]`.
+    pub(super) fn pack(&self, groups: impl Iterator<Item = Tensor>) -> Tensor {
+        let groups = groups.zip(&self.groups).map(|(part, group)| {
+            let part = part.transpose(1, 2);
+            part.reshape([group.messages * group.length, -1])
         });
         let groups: Vec<Tensor> = groups.collect();
         Tensor::cat(&groups, 0).index_select(0, &self.back)
     }
+}
+
+/// Where each of several stretches, one after the other, starts.
+fn starts(lengths: &[usize]) -> Vec<usize> {
+    let starts = lengths.iter().scan(0, |start, length| {
+        Some(std::mem::replace(start, *start + length))
+    });
+    starts.collect()
 }
 
 /// All messages, cut where they are longer than the context.

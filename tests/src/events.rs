@@ -14,6 +14,15 @@ use crate::deadline::Deadline;
 /// One event: its fields, its name among them.
 pub type Event = Value;
 
+/// The loss on held-out text in the event of a completed round, in nats a token.
+///
+/// # Errors
+/// When nothing was held out.
+pub fn validation_loss(event: &Event) -> Result<f64> {
+    let loss = event["validation"]["loss"].as_f64();
+    loss.with_context(|| format!("no validation loss in {event}"))
+}
+
 /// The events of one process, read from its file as it grows.
 #[derive(Debug)]
 pub struct Events {

@@ -31,6 +31,6 @@ pub mod world;
 
 pub use coordinator::Coordinator;
 pub use deadline::Deadline;
-pub use events::{Event, Events};
+pub use events::{Event, Events, validation_loss};
 pub use federation::Federation;
 pub use world::World;

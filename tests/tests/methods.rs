@@ -1,20 +1,15 @@
 //! Ways to train, through a real coordinator and real nodes.
 
 use anyhow::{Context as _, Result, ensure};
-use secagg_tests::{Event, World};
-
-fn loss(event: &Event) -> Result<f64> {
-    let loss = event["validation"]["loss"].as_f64();
-    loss.with_context(|| format!("no validation loss in {event}"))
-}
+use secagg_tests::{World, validation_loss};
 
 /// The loss on held-out text before the first round and after the last.
 fn losses(world: &mut World, rounds: u64) -> Result<[f64; 2]> {
     world.start_all()?;
-    let before = loss(&world.round_complete(1)?)?;
+    let before = validation_loss(&world.round_complete(1)?)?;
     let after = world.round_complete(rounds + 1)?;
     ensure!(after["contributors"] == 3, "{after}");
-    Ok([before, loss(&after)?])
+    Ok([before, validation_loss(&after)?])
 }
 
 /// Evolution strategies: a node sends a few hundred bytes a round, and the loss falls.
@@ -38,11 +33,46 @@ fn a_tanh_rnn_is_trained_by_a_few_numbers_a_round() -> Result<()> {
     let [before, after] = losses(&mut world, ROUNDS)?;
     let sent = world.nodes[0].wait("uploaded", |event| event["round"] == 1)?;
     let bytes = sent["bytes"].as_u64().context("no bytes")?;
-    // 64 numbers of 18 bits and seven counters.
+    // 64 numbers of 18 bits and ten counters.
     ensure!(bytes < 250, "{bytes} bytes");
     ensure!(
         after < before - 0.25,
         "from {before} to {after}, {bytes} bytes a round"
     );
+    Ok(())
+}
+
+/// Batches added up to larger steps, a schedule, weight decay and FedProx, all at once; each node measures the
+/// memory that it took.
+#[test]
+fn local_training_follows_the_whole_plan() -> Result<()> {
+    const ROUNDS: u64 = 3;
+    let settings = [
+        ("rounds.rounds", "3"),
+        ("training.epochs", "4"),
+        ("training.optimizer", "{ adam = { rate = 0.02 } }"),
+        ("update.range", "1.0"),
+        ("training.batch", "2"),
+        ("training.accumulate", "2"),
+        (
+            "training.schedule",
+            "{ cosine = { steps = 6, floor = 0.5 } }",
+        ),
+        ("training.weight_decay", "0.001"),
+        ("training.proximal", "0.01"),
+    ];
+    let mut world = World::new(3, &settings, &[])?;
+    let [before, after] = losses(&mut world, ROUNDS)?;
+    ensure!(after < 0.8 * before, "from {before} to {after}");
+    for node in &mut world.nodes {
+        node.wait_end()?;
+        let memory = node.events().named("memory")?;
+        ensure!(memory.len() == 3, "{memory:?}");
+        let estimated = |event: &secagg_tests::Event| event["estimated_bytes"].as_u64();
+        ensure!(
+            memory.iter().all(|event| estimated(event) > Some(0)),
+            "{memory:?}"
+        );
+    }
     Ok(())
 }

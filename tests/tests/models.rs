@@ -1,7 +1,7 @@
 //! Every kind of model, trained through a real coordinator by real nodes.
 
 use anyhow::{Context as _, Result, ensure};
-use secagg_tests::{Event, World, digits, node};
+use secagg_tests::{Event, World, digits, node, validation_loss};
 
 const ROUNDS: u64 = 3;
 
@@ -13,11 +13,6 @@ const LEARNS: [(&str, &str); 4] = [
     ("update.range", "1.0"),
 ];
 
-fn loss(event: &Event) -> Result<f64> {
-    let loss = event["validation"]["loss"].as_f64();
-    loss.with_context(|| format!("no validation loss in {event}"))
-}
-
 /// Three rounds of three nodes; the loss on held-out text falls to less than `share` of what it was.
 /// `model` are options of `init-model`.
 fn trains(model: &str, settings: &[(&str, &str)], share: f64) -> Result<()> {
@@ -25,10 +20,10 @@ fn trains(model: &str, settings: &[(&str, &str)], share: f64) -> Result<()> {
     let settings = [&LEARNS[..], settings].concat();
     let mut world = World::with_model(&options, 3, &settings, &[])?;
     world.start_all()?;
-    let before = loss(&world.round_complete(1)?)?;
+    let before = validation_loss(&world.round_complete(1)?)?;
     let last = world.round_complete(ROUNDS + 1)?;
     ensure!(last["contributors"] == 3, "{last}");
-    let after = loss(&last)?;
+    let after = validation_loss(&last)?;
     println!("{model}: from {before} to {after} nats a token");
     ensure!(after < share * before, "{model}: from {before} to {after}");
     Ok(())

@@ -1,7 +1,7 @@
 //! Real nodes that train a tiny model.
 
 use anyhow::{Context as _, Result, ensure};
-use secagg_tests::{Event, World, model};
+use secagg_tests::{World, model, validation_loss};
 
 /// Larger steps than by default: the messages are few.
 const LEARNS: [(&str, &str); 3] = [
@@ -9,11 +9,6 @@ const LEARNS: [(&str, &str); 3] = [
     ("training.optimizer", "{ adam = { rate = 0.02 } }"),
     ("update.range", "1.0"),
 ];
-
-fn loss(event: &Event) -> Result<f64> {
-    let loss = event["validation"]["loss"].as_f64();
-    loss.with_context(|| format!("no validation loss in {event}"))
-}
 
 /// Three nodes train for three rounds, through a coordinator that is killed in the second one and
 /// started again: the nodes come back by themselves, and the loss on held-out text goes down.
@@ -32,7 +27,7 @@ fn a_whole_training_lowers_the_loss() -> Result<()> {
     }
     let after = world.round_complete(4)?;
     assert_eq!(after["kind"], "evaluate-only", "{after}");
-    let (before, after) = (loss(&before)?, loss(&after)?);
+    let (before, after) = (validation_loss(&before)?, validation_loss(&after)?);
     ensure!(
         after < 0.8 * before,
         "the loss went from {before} to {after}"

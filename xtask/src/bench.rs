@@ -1,12 +1,15 @@
 //! `cargo xtask bench`: how fast it is, beside what limits it.
 //!
-//! The pieces of the protocol, whole rounds in one process, how costs grow, and a round over QUIC.
+//! The pieces of the protocol, whole rounds in one process, how costs grow, a round over QUIC, and local
+//! training.
 
 mod inner;
 mod plots;
 mod quic;
+mod training;
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -25,6 +28,10 @@ pub(crate) struct Arguments {
     /// Measure these parts alone; the figures of the others stay what they were.
     #[arg(long = "part", value_enum, num_args = 1.., value_name = "PART")]
     parts: Vec<Part>,
+    /// The text of the part `training`: messages, one a line, or JSON Lines [default: the bundled public
+    /// text].
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
 }
 
 /// What is measured, in this order.
@@ -40,6 +47,8 @@ enum Part {
     Growth,
     /// A round over QUIC.
     Quic,
+    /// Local training, beside PyTorch.
+    Training,
 }
 
 /// One figure.
@@ -67,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             .with_context(|| format!("{} holds no figures", path.display()))?;
     }
     for part in Part::value_variants().iter().filter(|part| chosen(part)) {
-        replace(&mut metrics, measure(*part, arguments.quick)?);
+        replace(&mut metrics, measure(*part, arguments)?);
         // After each part: a later one may be interrupted.
         fs::write(&path, serde_json::to_string_pretty(&metrics)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -83,8 +92,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(part: Part, quick: bool) -> Result<Vec<Metric>> {
-    Ok(match (part, quick) {
+fn measure(part: Part, arguments: &Arguments) -> Result<Vec<Metric>> {
+    Ok(match (part, arguments.quick) {
         (Part::Pieces, quick) => inner::pieces(quick)?,
         (Part::Rounds, quick) => inner::rounds(quick)?,
         // They take many minutes.
@@ -93,6 +102,11 @@ fn measure(part: Part, quick: bool) -> Result<Vec<Metric>> {
         (Part::Growth, false) => inner::growth()?,
         (Part::Quic, quick) => {
             let metrics = quic::measure(if quick { 100_000 } else { 1_000_000 })?;
+            print(&metrics);
+            metrics
+        }
+        (Part::Training, quick) => {
+            let metrics = training::measure(arguments.text.as_deref(), quick)?;
             print(&metrics);
             metrics
         }

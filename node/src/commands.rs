@@ -3,6 +3,7 @@
 mod add;
 mod audit;
 mod credential;
+mod digits;
 mod eval;
 mod generate;
 mod init_model;
@@ -35,9 +36,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a model from public text: its description, vocabulary and initial weights.
+    /// Make a model from public text or labels: its description, vocabulary and initial weights.
     InitModel(init_model::Arguments),
-    /// Add text to this node; it is kept encrypted and never leaves it.
+    /// Add text or images to this node; it is kept encrypted and never leaves it.
     Add(add::Arguments),
     /// Join a federation with a token from its coordinator's operator.
     Join(join::Arguments),
@@ -47,7 +48,9 @@ enum Command {
     Run(run::Arguments),
     /// Show and check this node's receipts: what it did in which rounds.
     Audit(audit::Arguments),
-    /// Evaluate weights on held-out text.
+    /// Draw digits, as people write them, to train a model that classifies images.
+    Digits(digits::Arguments),
+    /// Evaluate weights on held-out text or images.
     Eval(eval::Arguments),
     /// Continue a phrase, and suggest the next word.
     Generate(generate::Arguments),
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Credential(arguments) => credential::run(&arguments),
         Command::Run(command) => run::run(&command, arguments.threads),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Digits(arguments) => digits::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Translate(arguments) => translate::run(&arguments),

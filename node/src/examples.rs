@@ -219,6 +219,11 @@ pub fn is_example(task: Task, vocabulary: &Vocabulary, line: &str) -> bool {
     }
 }
 
+/// The class of an image by its line, as a token of the vocabulary: unknown where it has none.
+pub(crate) fn class(vocabulary: &Vocabulary, line: &str) -> Token {
+    vocabulary.token(images::label(line))
+}
+
 /// A vocabulary for a task out of public examples: the most frequent words or characters of text (of
 /// pairs, of both sides), or the labels of images; at most `size` of them, the four special ones included.
 ///

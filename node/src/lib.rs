@@ -6,6 +6,7 @@
 //! | [`store`] | keeps messages encrypted at rest, split into training and held-out |
 //! | [`vocabulary`] | words, their numbers, and messages as numbers |
 //! | [`examples`] | what a model learns from, as numbers: messages or images |
+//! | [`digits`] | draws digits, for models of images |
 //! | [`model`] | the model's description, its weights, and the network itself |
 //! | [`training`] | local training, without any I/O |
 //! | [`exploration`] | evolution strategies, without any I/O |
@@ -23,6 +24,7 @@
 
 pub mod clock;
 pub mod commands;
+pub mod digits;
 pub mod evaluation;
 pub mod examples;
 pub mod exploration;

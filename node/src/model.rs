@@ -7,6 +7,7 @@ mod batch;
 mod by_hand;
 mod cell;
 mod cifg_lstm;
+mod cnn;
 mod dense;
 mod description;
 mod encoder_decoder;
@@ -27,7 +28,8 @@ use tch::nn::{Path, VarStore};
 use tch::{Device, Kind, Tensor};
 
 pub use architecture::{
-    Architecture, EncoderDecoderSizes, MlpSizes, ModelKind, Sizes, StackSizes, TransformerSizes,
+    Architecture, CnnSizes, EncoderDecoderSizes, MlpSizes, ModelKind, Sizes, StackSizes,
+    TransformerSizes,
 };
 pub(crate) use batch::{Batch, Input};
 pub use description::{DescriptionError, MAX_PARAMETERS, ModelDescription};
@@ -245,6 +247,7 @@ fn network(root: &Path<'_>, architecture: Architecture) -> Network {
             return Network::Pairs(Box::new(network));
         }
         Architecture::Mlp(sizes) => return Network::Images(Box::new(mlp::Mlp::new(root, sizes))),
+        Architecture::Cnn(sizes) => return Network::Images(Box::new(cnn::Cnn::new(root, sizes))),
     };
     Network::Text(text)
 }
@@ -258,7 +261,7 @@ pub fn set_threads(threads: std::num::NonZeroU16) {
 }
 
 #[cfg(test)]
-pub(crate) use tests::every_kind;
+pub(crate) use tests::{every_kind, every_kind_of_images};
 
 #[cfg(test)]
 mod tests;

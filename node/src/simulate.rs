@@ -43,7 +43,9 @@ use thiserror::Error;
 
 pub use experiment::{Experiment, ExperimentError};
 pub use people::Places;
+pub(crate) use randomness::unit;
 pub use run::{Event, Finished, RESULTS_FILE, Simulation};
+pub(crate) use split::{dirichlet, draw};
 
 use crate::examples::ExampleError;
 use crate::model::{ModelError, WeightsError};

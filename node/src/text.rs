@@ -1,5 +1,7 @@
-//! Messages out of files: plain text, folders, JSON Lines, and the LEAF JSON layout.
+//! Messages out of files: plain text, folders, JSON Lines, and the LEAF JSON layout; and labelled images
+//! out of IDX files, each as a line of text.
 
+mod idx;
 mod jsonl;
 mod leaf;
 mod lines;
@@ -9,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+pub use idx::{Idx, read_labelled};
 
 /// One message, and who wrote it where the file says so.
 pub struct Message {
@@ -39,6 +43,8 @@ pub enum Format {
     /// One JSON object a file: `{"users": […], "user_data": {"…": {"x": […]}}}` (Caldas et al.
     /// 2018).
     Leaf,
+    /// Images of unsigned bytes (LeCun et al. 1998); their labels are in a file of their own.
+    Idx,
 }
 
 /// Why messages could not be read.
@@ -83,6 +89,20 @@ pub enum TextError {
         path: PathBuf,
         /// What is wrong with it, and where.
         problem: String,
+    },
+    /// A file is not of the IDX format, or not of images and labels.
+    #[error("{path}: {problem}")]
+    Idx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Images in the IDX format have no labels in the same file.
+    #[error("{path}: images in the IDX format need their labels: give that file with --labels")]
+    NeedsLabels {
+        /// The file of images.
+        path: PathBuf,
     },
     /// A user was asked for, but the file names no users.
     #[error(
@@ -191,6 +211,10 @@ pub(crate) fn files_below(path: &Path) -> Result<Vec<PathBuf>, TextError> {
 }
 
 fn read_file(path: &Path, format: Format, user: Option<&str>) -> Result<Vec<Message>, TextError> {
+    if format == Format::Idx {
+        let path = path.to_owned();
+        return Err(TextError::NeedsLabels { path });
+    }
     let bytes = Zeroizing::new(fs::read(path).map_err(|source| TextError::Io {
         path: path.to_owned(),
         source,
@@ -206,7 +230,7 @@ fn read_file(path: &Path, format: Format, user: Option<&str>) -> Result<Vec<Mess
     match resolve(path, format) {
         Format::Jsonl => jsonl::parse(path, text),
         Format::Leaf => leaf::parse(path, text),
-        Format::Lines | Format::Auto => match user {
+        Format::Lines | Format::Auto | Format::Idx => match user {
             Some(user) => Err(TextError::NamesNoUsers {
                 path: path.to_owned(),
                 user: user.to_owned(),

@@ -150,6 +150,20 @@ impl Vocabulary {
         )
     }
 
+    /// The names of labels, each a single word, in this order.
+    ///
+    /// # Errors
+    /// A [`VocabularyError`] that names the line of `vocabulary.txt`, which is four more than the
+    /// label's place.
+    pub fn of_labels(labels: Vec<String>) -> Result<Self, VocabularyError> {
+        let special = SPECIAL.iter().map(ToString::to_string);
+        let words: Vec<String> = special.chain(labels).collect();
+        match words.len() {
+            found if found > MAX_LEN => Err(VocabularyError::TooLarge { found }),
+            _ => Self::from_words(TextUnits::Words, words),
+        }
+    }
+
     /// Reads a `vocabulary.txt` of words; see [`Vocabulary::read`].
     ///
     /// # Errors

@@ -4,17 +4,19 @@ use std::ops::ControlFlow;
 use std::process::Command;
 
 use secagg_learning::{Budget, LocalOptimizer, TrainingPlan};
-use secagg_node::examples::{Examples, Pairs};
+use secagg_node::digits::Sheet;
+use secagg_node::examples::{Examples, Image, Images, Pairs};
 use secagg_node::memory::PeakMemory;
 use secagg_node::model::{
-    Architecture, EncoderDecoderSizes, Model, ModelDescription, Sizes, StackSizes,
-    TransformerSizes, Weights,
+    Architecture, CnnSizes, EncoderDecoderSizes, MlpSizes, Model, ModelDescription, Sizes,
+    StackSizes, Task, TransformerSizes, Weights,
 };
 use secagg_node::training::{DEFAULT_MEMORY, Estimate, TrainingTask, train};
 use secagg_node::vocabulary::{TokenizedText, Vocabulary};
 
 const WORDS: u32 = 4_996;
 const MESSAGES: u32 = 192;
+const IMAGES: u32 = 512;
 
 /// Below this, what the library holds anyway hides what training takes.
 const TELLING: u64 = 64 << 20;
@@ -79,6 +81,18 @@ fn kind(name: &str) -> Architecture {
                 output_bias: true,
             })
         }
+        "mlp" => Architecture::Mlp(MlpSizes {
+            vocabulary: 14,
+            units: 1_000,
+            layers: 3,
+        }),
+        "cnn" => Architecture::Cnn(CnnSizes {
+            vocabulary: 14,
+            kernel: 5,
+            first_filters: 16,
+            second_filters: 32,
+            units: 128,
+        }),
         _ => panic!("no kind {name}"),
     }
 }
@@ -93,6 +107,8 @@ fn the_estimate_holds_for_each_kind() {
         "transformer-long",
         "encoder-decoder",
         "encoder-decoder-sources",
+        "mlp",
+        "cnn",
     ] {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "one_kind", "--ignored", "--nocapture"])
@@ -107,15 +123,11 @@ fn the_estimate_holds_for_each_kind() {
     }
 }
 
-#[test]
-#[ignore = "a process of its own for each kind starts it"]
-fn one_kind() {
-    tch::set_num_threads(1);
-    let name = std::env::var(KIND).expect("the test of all kinds says which");
+/// Messages for a language model, and the most words of one.
+fn text(name: &str) -> (Examples, u32) {
     let all: Vec<String> = (0..WORDS).map(|n| format!("w{n}")).collect();
-    let vocabulary = Vocabulary::from_text(all.iter().map(String::as_str), 600).unwrap();
-    let description = ModelDescription::new(kind(&name), 1).unwrap();
-    let initial = Weights::initial(&description);
+    let vocabulary = Vocabulary::from_text(all.iter().map(String::as_str), 600);
+    let vocabulary = vocabulary.expect("there are words");
     // Messages of different lengths: some padding, where a network pads.
     let mut messages = messages();
     for (index, message) in messages.iter_mut().enumerate() {
@@ -133,20 +145,52 @@ fn one_kind() {
         // Sources as long as targets, or much longer.
         let lines: Vec<String> = messages
             .iter()
-            .map(|line| match name.as_str() {
+            .map(|line| match name {
                 "encoder-decoder" => format!("{line}\t{line}"),
                 _ => format!("{line}\tw1 w2"),
             })
             .collect();
         let pairs = Pairs::new(&vocabulary, lines.iter().map(String::as_str), most);
-        Examples::Pairs(pairs.unwrap())
+        Examples::Pairs(pairs.expect("each line has a tab"))
     } else {
         TokenizedText::new(&vocabulary, messages.iter().map(String::as_str), most).into()
     };
+    (text, max_words)
+}
+
+/// As many images as a vast batch has.
+fn images() -> Examples {
+    let sheet = Sheet {
+        seed: 1,
+        images: IMAGES,
+        alpha: None,
+    };
+    let lines: Vec<_> = sheet.person(0).iter().map(Image::to_line).collect();
+    let vocabulary = Vocabulary::from_text(["0 1 2 3 4 5 6 7 8 9"], 14);
+    let vocabulary = vocabulary.expect("there are labels");
+    let images = Images::new(&vocabulary, lines.iter().map(|line| line.as_str()));
+    Examples::Images(images.expect("each line is an image"))
+}
+
+#[test]
+#[ignore = "a process of its own for each kind starts it"]
+fn one_kind() {
+    tch::set_num_threads(1);
+    let name = std::env::var(KIND).expect("the test of all kinds says which");
+    let description = ModelDescription::new(kind(&name), 1).unwrap();
+    let initial = Weights::initial(&description);
+    let (examples, max_words) = match description.task() {
+        Task::NextToken | Task::SequenceToSequence => text(&name),
+        Task::Classification => (images(), 29),
+    };
     let mut model = Model::new(&description, &initial).unwrap();
+    let largest = match description.task() {
+        Task::NextToken | Task::SequenceToSequence => MESSAGES,
+        Task::Classification => IMAGES,
+    };
     for (batch, optimizer) in [
         (16, LocalOptimizer::Sgd { rate: 0.1 }),
-        (MESSAGES, LocalOptimizer::Adam { rate: 0.002 }),
+        (largest, LocalOptimizer::Adam { rate: 0.002 }),
     ] {
         let plan = TrainingPlan {
             budget: Budget::Steps(2),
@@ -158,7 +202,7 @@ fn one_kind() {
         let task = TrainingTask::new(&plan, 1, [1; 32]);
         let peak = PeakMemory::start();
         let mut go_on = |_| ControlFlow::Continue(());
-        let trained = train(&mut model, initial.values(), &text, &task, &mut go_on).unwrap();
+        let trained = train(&mut model, initial.values(), &examples, &task, &mut go_on).unwrap();
         let growth = peak.finish().unwrap().growth_bytes;
         let estimate = trained.memory;
         println!("batch {batch}: {growth} measured, {estimate} estimated");

@@ -9,6 +9,7 @@
 //! - [`swarm`]: clients that only speak the protocol, with scripts for what they do wrong.
 //! - [`federation`]: a coordinator and a swarm, ready for a round. [`world`]: a coordinator and real
 //!   nodes.
+//! - [`digits`]: drawn digits, for models of images.
 //! - [`raw`]: a transfer without the protocol, to compare uploads with.
 //!
 //! Waiting is always for an event, with one [`Deadline`] for a whole test, and a test that fails
@@ -18,6 +19,7 @@ pub mod authority;
 pub mod binaries;
 pub mod coordinator;
 pub mod deadline;
+pub mod digits;
 pub mod events;
 pub mod federation;
 pub mod model;

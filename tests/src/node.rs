@@ -302,23 +302,20 @@ pub fn translate(model: &Path, weights: &Path, options: &[&str]) -> Result<Strin
 }
 
 /// Makes a tiny model for real nodes, with `init-model` and these options of it, which say its
-/// sizes, from these messages.
+/// sizes; its vocabulary is from these messages, where there are any.
 ///
 /// # Errors
 /// When the command fails.
 pub fn init_model(root: &Path, messages: &[String], options: &[&str]) -> Result<PathBuf> {
-    let public = root.join("public.txt");
-    fs::write(&public, messages.join("\n"))?;
     let folder = root.join("model-files");
-    succeed(
-        Command::new(binaries::node(Build::Hooks)?)
-            .arg("init-model")
-            .arg("--vocabulary-from")
-            .arg(&public)
-            .arg("--out")
-            .arg(&folder)
-            .args(["--vocabulary-size", "60"])
-            .args(options),
-    )?;
+    let mut command = Command::new(binaries::node(Build::Hooks)?);
+    command.arg("init-model").arg("--out").arg(&folder);
+    if !messages.is_empty() {
+        let public = root.join("public.txt");
+        fs::write(&public, messages.join("\n"))?;
+        command.arg("--vocabulary-from").arg(&public);
+        command.args(["--vocabulary-size", "60"]);
+    }
+    succeed(command.args(options))?;
     Ok(folder)
 }

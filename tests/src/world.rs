@@ -22,8 +22,8 @@ pub struct World {
     pub nodes: Vec<Node>,
     /// Who vouches for them.
     pub authority: Authority,
-    /// What the first nodes have; others have everyday sentences.
-    texts: Vec<Vec<String>>,
+    /// The lines of each of the first nodes; later ones have everyday sentences.
+    data: Vec<Vec<String>>,
     deadline: Deadline,
     folder: TempDir,
 }
@@ -76,18 +76,19 @@ impl World {
         settings: &[(&str, &str)],
         options: &[&str],
     ) -> Result<Self> {
-        let texts = (0..nodes).map(messages).collect();
-        Self::with_texts(model, &messages(0), texts, settings, options)
+        let data = (0..nodes).map(messages).collect();
+        Self::with_data(&messages(0), model, data, settings, options)
     }
 
-    /// The same with a node for each of these texts, one message a line; the vocabulary is `public`'s.
+    /// The same with other data: the lines that each node adds. A model's vocabulary comes from
+    /// `public`, where there is any.
     ///
     /// # Errors
     /// When anything of it fails.
-    pub fn with_texts(
-        model: &[&str],
+    pub fn with_data(
         public: &[String],
-        texts: Vec<Vec<String>>,
+        model: &[&str],
+        data: Vec<Vec<String>>,
         settings: &[(&str, &str)],
         options: &[&str],
     ) -> Result<Self> {
@@ -95,7 +96,7 @@ impl World {
         let root: &Path = folder.path();
         let deadline = Deadline::after(PATIENCE);
         let files = node::init_model(root, public, model)?;
-        let nodes = texts.len();
+        let nodes = data.len();
         let count = nodes.to_string();
         let mut all = QUICK.to_vec();
         all.extend(REAL);
@@ -111,7 +112,7 @@ impl World {
             coordinator,
             nodes: Vec::new(),
             authority,
-            texts,
+            data,
             deadline,
             folder,
         };
@@ -140,7 +141,11 @@ impl World {
                 address,
                 token,
                 authority,
-                &self.text(index),
+                &self
+                    .data
+                    .get(index)
+                    .cloned()
+                    .unwrap_or_else(|| messages(index)),
                 self.deadline,
             )
         };
@@ -154,11 +159,6 @@ impl World {
                 joined.map(|node| node.join().unwrap_or_else(|_| bail!("a join panicked")));
             joined.collect()
         })
-    }
-
-    fn text(&self, node: usize) -> Vec<String> {
-        let text = self.texts.get(node).cloned();
-        text.unwrap_or_else(|| messages(node))
     }
 
     /// Starts all nodes.

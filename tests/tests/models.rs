@@ -1,7 +1,7 @@
 //! Every kind of model, trained through a real coordinator by real nodes.
 
 use anyhow::{Context as _, Result, ensure};
-use secagg_tests::{Event, World, node};
+use secagg_tests::{Event, World, digits, node};
 
 const ROUNDS: u64 = 3;
 
@@ -76,6 +76,77 @@ fn a_transformer_over_characters_is_trained() -> Result<()> {
     )
 }
 
+/// The share of digits that a model of images must tell right.
+const ACCURACY: f64 = 0.95;
+
+/// Four nodes with the digits of twenty-five people each; a few rounds later the model tells the digits right that
+/// they held out, and those of forty people whom no node knows. `model` are options of `init-model`.
+fn tells_digits(model: &str, settings: &[(&str, &str)]) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (ours, others) = (
+        folder.path().join("ours.jsonl"),
+        folder.path().join("others.jsonl"),
+    );
+    let people = digits::draw(&ours, &["--people", "100", "--images", "50"])?;
+    let unknown = "--people 40 --images 25 --first-person 1000";
+    digits::draw(&others, &unknown.split(' ').collect::<Vec<_>>())?;
+    let data = people.chunks(25).map(<[_]>::concat).collect();
+    let options: Vec<&str> = model.split(' ').collect();
+    let mut world = World::with_data(&[], &options, data, settings, &[])?;
+    world.start_all()?;
+    let first = world.round_complete(1)?;
+    let rounds = settings.iter().find(|(key, _)| *key == "rounds.rounds");
+    let rounds: u64 = rounds.context("no rounds")?.1.parse()?;
+    let last = world.round_complete(rounds + 1)?;
+    ensure!(last["contributors"] == 4, "{last}");
+    let top1 = |event: &Event| event["validation"]["top1"].as_f64().unwrap_or_default();
+    let weights = world.coordinator.weights_file(rounds);
+    let model_files = world.folder().join("model-files");
+    let accuracy = digits::accuracy(&model_files, &weights, &others)?;
+    println!(
+        "{model}: from {} to {}, by others {accuracy}",
+        top1(&first),
+        top1(&last)
+    );
+    // Nothing learnt is a tenth.
+    ensure!(top1(&first) < 0.3, "{first}");
+    ensure!(last["validation"]["tokens"] == 500, "{last}");
+    ensure!(top1(&last) >= ACCURACY, "{model}: {last}");
+    ensure!(
+        accuracy >= ACCURACY,
+        "{model}: {accuracy} of others' digits"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_mlp_tells_digits() -> Result<()> {
+    tells_digits(
+        "--kind mlp --units 128",
+        &[
+            ("rounds.rounds", "5"),
+            ("training.epochs", "3"),
+            ("training.batch", "32"),
+            ("training.optimizer", "{ adam = { rate = 0.002 } }"),
+            ("update.range", "0.5"),
+        ],
+    )
+}
+
+#[test]
+fn a_cnn_tells_digits() -> Result<()> {
+    tells_digits(
+        "--kind cnn --first-filters 6 --second-filters 12 --units 48",
+        &[
+            ("rounds.rounds", "3"),
+            ("training.epochs", "2"),
+            ("training.batch", "32"),
+            ("training.optimizer", "{ adam = { rate = 0.003 } }"),
+            ("update.range", "0.5"),
+        ],
+    )
+}
+
 /// Three nodes learn to say numbers that none of them has seen. `numbers` are options of the command
 /// that makes them, and `model` of `init-model`. At least 95 % of the held-out ones must be right.
 fn says_numbers(numbers: &[&str], model: &[&str], rounds: u64, epochs: &str) -> Result<()> {
@@ -105,7 +176,7 @@ fn says_numbers(numbers: &[&str], model: &[&str], rounds: u64, epochs: &str) -> 
     ];
     let texts = people[..NODES].to_vec();
     let model = [&kind, model].concat();
-    let mut world = World::with_texts(&model, &people.concat(), texts, &settings, &[])?;
+    let mut world = World::with_data(&people.concat(), &model, texts, &settings, &[])?;
     world.start_all()?;
     let complete = world.round_complete(rounds)?;
     ensure!(complete["contributors"] == NODES, "{complete}");

@@ -1,8 +1,8 @@
-//! `add`: text into the node's encrypted store.
+//! `add`: text or images into the node's encrypted store.
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use secagg_wire::process::disable_core_dumps;
 use zeroize::Zeroizing;
 
@@ -21,6 +21,9 @@ pub(super) struct Arguments {
     /// every tenth message is held out.
     #[arg(long, value_name = "FILE")]
     held_out: Option<PathBuf>,
+    /// Labels of the images of one IDX file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["held_out", "user"])]
+    labels: Option<PathBuf>,
     /// Take only this user's messages.
     #[arg(long)]
     user: Option<String>,
@@ -31,6 +34,13 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     disable_core_dumps().context("core dumps cannot be switched off")?;
+    if let Some(labels) = &arguments.labels {
+        ensure!(
+            matches!(arguments.format, Format::Auto | Format::Idx) && arguments.files.len() == 1,
+            "--labels {} goes with --format idx and the one file of images that it belongs to",
+            labels.display()
+        );
+    }
     let split = if arguments.held_out.is_some() {
         Split::TrainingOnly
     } else {
@@ -44,7 +54,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     // All files are read before the first one is stored: an error leaves nothing half done.
     let mut texts = Vec::new();
     for (path, split) in files.chain(held_out) {
-        let messages = text::read(path, arguments.format, arguments.user.as_deref())?;
+        let messages = match &arguments.labels {
+            None => text::read(path, arguments.format, arguments.user.as_deref())?,
+            Some(labels) => text::read_labelled(path, labels)?,
+        };
         let messages: Vec<Zeroizing<String>> =
             messages.into_iter().map(|message| message.text).collect();
         texts.push((path, split, messages));

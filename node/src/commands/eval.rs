@@ -12,6 +12,7 @@ use super::print_json;
 use crate::evaluation::{Evaluation, evaluate, evaluate_word_by_word};
 use crate::examples::Examples;
 use crate::generation::{Keyboard, Predictor};
+use crate::model::Task;
 use crate::store::Store;
 use crate::text::{self, Format};
 use crate::vocabulary::{TokenizedText, Vocabulary};
@@ -23,6 +24,9 @@ pub(super) struct Arguments {
     /// Evaluate on this text, and not on the node's held-out messages.
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
+    /// Labels of the text, which is a file of images in the IDX format.
+    #[arg(long, value_name = "FILE", requires = "text", conflicts_with = "user")]
+    labels: Option<PathBuf>,
     /// Take only this user's messages of the text.
     #[arg(long, requires = "text")]
     user: Option<String>,
@@ -40,10 +44,20 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     disable_core_dumps().context("core dumps cannot be switched off")?;
+    if let Some(labels) = &arguments.labels {
+        ensure!(
+            matches!(arguments.format, Format::Auto | Format::Idx),
+            "--labels {} goes with --format idx",
+            labels.display()
+        );
+    }
     let (files, weighted, weights) = arguments.source.open_as(false)?;
     let most = files.vocabulary.units().usual_most();
     let examples = if let Some(path) = &arguments.text {
-        let messages = text::read(path, arguments.format, arguments.user.as_deref())?;
+        let messages = match &arguments.labels {
+            None => text::read(path, arguments.format, arguments.user.as_deref())?,
+            Some(labels) => text::read_labelled(path, labels)?,
+        };
         let lines = messages.iter().map(|message| message.text.as_str());
         Examples::new(&files, lines, most).with_context(|| path.display().to_string())?
     } else {
@@ -55,7 +69,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     ensure!(
         !examples.is_empty(),
-        "there is no held-out message to evaluate on{}; add text, or give --text",
+        "there is nothing held out to evaluate on{}; add text or images, or give --text",
         match examples.left_out() {
             0 => String::new(),
             pairs => format!(", because all {pairs} pairs are too long for the model"),
@@ -66,6 +80,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Weighted::Int8(model, _) => evaluate_word_by_word(&**model, language(&examples)?),
     };
     let mut report = figures(&evaluation);
+    let task = files.description.task();
+    if task == Task::Classification {
+        report["accuracy"] = report["top1"].clone();
+    }
     report["weights"] = json!(weights);
     report["messages"] = json!(examples.len());
     if examples.left_out() > 0 {
@@ -98,18 +116,29 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return print_json(&report);
     }
     println!("weights      {}", weights.display());
-    println!("messages     {}", examples.len());
-    if examples.left_out() > 0 {
-        println!(
-            "left out     {} pairs that are too long",
-            examples.left_out()
-        );
+    match task {
+        Task::NextToken => {
+            println!("messages     {}", examples.len());
+            println!("tokens       {}", evaluation.tokens);
+        }
+        Task::SequenceToSequence => {
+            println!("pairs        {}", examples.len());
+            if examples.left_out() > 0 {
+                let left_out = examples.left_out();
+                println!("left out     {left_out} pairs that are too long");
+            }
+            println!("tokens       {}", evaluation.tokens);
+        }
+        Task::Classification => println!("images       {}", examples.len()),
     }
-    println!("tokens       {}", evaluation.tokens);
     if compared.is_some() {
         println!("{:23}f32       int8", "");
     }
-    for (name, label, unit, factor, digits) in ROWS {
+    let rows = match task {
+        Task::NextToken | Task::SequenceToSequence => &ROWS[..],
+        Task::Classification => &IMAGE_ROWS,
+    };
+    for &(name, label, unit, factor, digits) in rows {
         let value = |figures: &Value| figures[name].as_f64().map(|value| factor * value);
         let Some(value_f32) = value(&report) else {
             continue;
@@ -143,6 +172,13 @@ const ROWS: [(&str, &str, &str, f64, usize); 7] = [
         1.0,
         3,
     ),
+];
+
+/// The rows of a model that classifies images.
+const IMAGE_ROWS: [(&str, &str, &str, f64, usize); 3] = [
+    ("accuracy", "accuracy", "%", 100.0, 2),
+    ("top3", "top-3", "%", 100.0, 2),
+    ("loss", "loss", "nats an image", 1.0, 4),
 ];
 
 fn figures(evaluation: &Evaluation) -> Value {

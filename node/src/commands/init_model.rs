@@ -1,4 +1,4 @@
-//! `init-model`: a description, a vocabulary and initial weights, from public text.
+//! `init-model`: a description, a vocabulary and initial weights, from public text or from labels.
 
 use std::path::PathBuf;
 
@@ -6,17 +6,25 @@ use anyhow::{Context, ensure};
 
 use crate::examples;
 use crate::model::{
-    Architecture, DESCRIPTION_FILE, EncoderDecoderSizes, MlpSizes, ModelDescription, ModelFiles,
-    ModelKind, Sizes, StackSizes, TransformerSizes, Weights,
+    Architecture, CnnSizes, DESCRIPTION_FILE, EncoderDecoderSizes, MlpSizes, ModelDescription,
+    ModelFiles, ModelKind, Sizes, StackSizes, Task, TransformerSizes, Weights,
 };
 use crate::text::{self, Format};
-use crate::vocabulary::TextUnits;
+use crate::vocabulary::{TextUnits, Vocabulary};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Public text for the vocabulary: files or folders.
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    /// Public text for the vocabulary of a language model: files or folders.
+    #[arg(long, num_args = 1.., value_name = "FILE")]
     vocabulary_from: Vec<PathBuf>,
+    /// Labels of a model that classifies images [default: 0,1,2,3,4,5,6,7,8,9].
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "LABEL",
+        conflicts_with = "vocabulary_from"
+    )]
+    labels: Vec<String>,
     /// The folder to write.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -31,9 +39,9 @@ pub(super) struct Arguments {
     kind: ModelKind,
     #[command(flatten)]
     sizes: SizeArguments,
-    /// Whether each word has a bias at the output.
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
-    output_bias: bool,
+    /// Whether each word has a bias at the output [default: true]; labels always have one.
+    #[arg(long, action = clap::ArgAction::Set, value_name = "true|false")]
+    output_bias: Option<bool>,
     /// Fixes the initial weights.
     #[arg(long, default_value_t = 1)]
     seed: u32,
@@ -52,10 +60,11 @@ struct SizeArguments {
     /// Elements of a token's vector [default: 96].
     #[arg(long, value_name = "N")]
     embedding: Option<u32>,
-    /// Units of the cell or of each layer; not of a transformer [default: 256].
+    /// Units of the cell, of each layer, or of a cnn's hidden layer [default: 256, of a cnn 128]; not of
+    /// a transformer.
     #[arg(long, value_name = "N")]
     units: Option<u32>,
-    /// Layers, of a tanh-rnn [default: 1] or a transformer [default: 2].
+    /// Layers, of a tanh-rnn or an mlp [default: 1] or a transformer [default: 2].
     #[arg(long, value_name = "N")]
     layers: Option<u32>,
     /// Layers of an encoder-decoder's encoder [default: 2].
@@ -75,6 +84,15 @@ struct SizeArguments {
     /// end, and its target with its beginning [default: 32 words or 192 characters].
     #[arg(long, value_name = "N")]
     context: Option<u32>,
+    /// Rows, and columns, of a cnn's filters [default: 5].
+    #[arg(long, value_name = "N")]
+    kernel: Option<u32>,
+    /// Filters of a cnn's first convolution [default: 16].
+    #[arg(long, value_name = "N")]
+    first_filters: Option<u32>,
+    /// Filters of a cnn's second convolution [default: 32].
+    #[arg(long, value_name = "N")]
+    second_filters: Option<u32>,
 }
 
 impl SizeArguments {
@@ -116,6 +134,13 @@ impl SizeArguments {
                 units: sizes.units,
                 layers: self.layers.unwrap_or(1),
             }),
+            ModelKind::Cnn => Architecture::Cnn(CnnSizes {
+                vocabulary,
+                kernel: self.kernel.unwrap_or(5),
+                first_filters: self.first_filters.unwrap_or(16),
+                second_filters: self.second_filters.unwrap_or(32),
+                units: self.units.unwrap_or(128),
+            }),
             ModelKind::Transformer => Architecture::Transformer(TransformerSizes {
                 vocabulary,
                 embedding,
@@ -152,6 +177,7 @@ impl SizeArguments {
                 "feed-forward",
                 "context",
             ],
+            ModelKind::Cnn => &["kernel", "first-filters", "second-filters", "units"],
             ModelKind::Transformer => &["embedding", "layers", "heads", "feed-forward", "context"],
         };
         for (flag, given) in [
@@ -163,6 +189,9 @@ impl SizeArguments {
             ("heads", self.heads),
             ("feed-forward", self.feed_forward),
             ("context", self.context),
+            ("kernel", self.kernel),
+            ("first-filters", self.first_filters),
+            ("second-filters", self.second_filters),
         ] {
             if let Some(value) = given {
                 ensure!(
@@ -185,28 +214,72 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     );
     // Before anything is read.
     arguments.sizes.check(arguments.kind)?;
-    let mut messages = Vec::new();
-    for path in &arguments.vocabulary_from {
-        messages.append(&mut text::read(path, arguments.format, None)?);
-    }
-    let public = messages.iter().map(|message| message.text.as_str());
-    let (task, size) = (arguments.kind.task(), arguments.vocabulary_size);
-    let vocabulary = examples::vocabulary(task, arguments.text, public, size)?;
-    let words = u32::try_from(vocabulary.len()).context("the vocabulary is too large")?;
-    let (text, output_bias) = (arguments.text, arguments.output_bias);
-    let sizes = &arguments.sizes;
-    let architecture = sizes.architecture(arguments.kind, text, words, output_bias)?;
+    let (vocabulary, from) = match arguments.kind.task() {
+        Task::NextToken | Task::SequenceToSequence => arguments.words()?,
+        Task::Classification => arguments.labels()?,
+    };
+    let size = u32::try_from(vocabulary.len()).context("the vocabulary is too large")?;
+    let output_bias = arguments.output_bias.unwrap_or(true);
+    let (kind, text) = (arguments.kind, arguments.text);
+    let architecture = arguments
+        .sizes
+        .architecture(kind, text, size, output_bias)?;
     let description = ModelDescription::of(text, architecture, arguments.seed)?;
     let initial = Weights::initial(&description);
     let files = ModelFiles::new(description, vocabulary)?;
     files.write(&arguments.out, &initial)?;
     println!(
-        "{}: {} {} from {} messages, {} parameters",
+        "{}: {from}, {} parameters",
         arguments.out.display(),
-        words,
-        arguments.text.as_str(),
-        messages.len(),
         files.description.parameters()
     );
     Ok(())
+}
+
+impl Arguments {
+    /// The vocabulary of a language model, and what it came from.
+    fn words(&self) -> anyhow::Result<(Vocabulary, String)> {
+        let kind = self.kind.as_str();
+        ensure!(
+            self.labels.is_empty(),
+            "--labels does not belong to --kind {kind}, which learns from text: give \
+             --vocabulary-from"
+        );
+        ensure!(
+            !self.vocabulary_from.is_empty(),
+            "--kind {kind} learns from text: give public text for its vocabulary with \
+             --vocabulary-from"
+        );
+        let mut messages = Vec::new();
+        for path in &self.vocabulary_from {
+            messages.append(&mut text::read(path, self.format, None)?);
+        }
+        let public = messages.iter().map(|message| message.text.as_str());
+        let task = self.kind.task();
+        let vocabulary = examples::vocabulary(task, self.text, public, self.vocabulary_size)?;
+        let (words, units) = (vocabulary.len(), self.text.as_str());
+        let from = format!("{words} {units} from {} messages", messages.len());
+        Ok((vocabulary, from))
+    }
+
+    /// The labels of a model that classifies, and how many there are.
+    fn labels(&self) -> anyhow::Result<(Vocabulary, String)> {
+        let kind = self.kind.as_str();
+        ensure!(
+            self.vocabulary_from.is_empty(),
+            "--vocabulary-from does not belong to --kind {kind}, which classifies images: name what \
+             they show with --labels"
+        );
+        ensure!(
+            self.output_bias.is_none(),
+            "--output-bias does not belong to --kind {kind}: each label has a bias"
+        );
+        let digits = || ('0'..='9').map(String::from).collect();
+        let labels = match self.labels.as_slice() {
+            [] => digits(),
+            labels => labels.to_vec(),
+        };
+        let from = format!("{} labels", labels.len());
+        Ok((Vocabulary::of_labels(labels)?, from))
+    }
 }

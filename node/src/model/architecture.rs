@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Task;
 use super::{
-    TensorShape, cell, cifg_lstm, encoder_decoder, gru, lstm, mlp, tanh_rnn, task, transformer,
+    TensorShape, cell, cifg_lstm, cnn, encoder_decoder, gru, lstm, mlp, tanh_rnn, task, transformer,
 };
 use crate::vocabulary;
 
@@ -25,6 +25,8 @@ pub enum Architecture {
     EncoderDecoder(EncoderDecoderSizes),
     /// A multilayer perceptron over images.
     Mlp(MlpSizes),
+    /// A convolutional network over images.
+    Cnn(CnnSizes),
 }
 
 /// The sizes of a network with one recurrent cell: CIFG-LSTM, LSTM or GRU.
@@ -128,6 +130,30 @@ impl MlpSizes {
     }
 }
 
+/// The sizes of a convolutional network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CnnSizes {
+    /// Lines of the vocabulary: the four special words and the labels.
+    pub vocabulary: u32,
+    /// Rows, and columns, of each filter: 1, 3, 5 or 7.
+    pub kernel: u32,
+    /// Filters of the first convolution.
+    pub first_filters: u32,
+    /// Filters of the second convolution.
+    pub second_filters: u32,
+    /// Units of the hidden layer.
+    pub units: u32,
+}
+
+impl CnnSizes {
+    /// How many labels there are.
+    #[must_use]
+    pub const fn labels(&self) -> usize {
+        task::labels(self.vocabulary)
+    }
+}
+
 /// The kinds of network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -147,6 +173,8 @@ pub enum ModelKind {
     EncoderDecoder,
     /// A multilayer perceptron, which classifies images.
     Mlp,
+    /// A convolutional network, which classifies images.
+    Cnn,
 }
 
 impl ModelKind {
@@ -161,6 +189,7 @@ impl ModelKind {
             Self::Transformer => "transformer",
             Self::EncoderDecoder => "encoder-decoder",
             Self::Mlp => "mlp",
+            Self::Cnn => "cnn",
         }
     }
 
@@ -174,6 +203,7 @@ impl ModelKind {
             Self::Transformer => "a Transformer (Vaswani et al. 2017)",
             Self::EncoderDecoder => "an encoder and a decoder (Vaswani et al. 2017)",
             Self::Mlp => "a multilayer perceptron (Rumelhart et al. 1986)",
+            Self::Cnn => "a convolutional network (LeCun et al. 1998)",
         }
     }
 
@@ -185,7 +215,7 @@ impl ModelKind {
                 Task::NextToken
             }
             Self::EncoderDecoder => Task::SequenceToSequence,
-            Self::Mlp => Task::Classification,
+            Self::Mlp | Self::Cnn => Task::Classification,
         }
     }
 }
@@ -205,6 +235,8 @@ const MAX_LAYERS: u32 = 32;
 const MAX_HEADS: u32 = 64;
 /// As many tokens as a plan can take of a message.
 const MAX_CONTEXT: u32 = 4096;
+const MAX_KERNEL: u32 = 7;
+const MAX_FILTERS: u32 = 512;
 
 impl Architecture {
     /// The kind, without the sizes.
@@ -218,6 +250,7 @@ impl Architecture {
             Self::Transformer(_) => ModelKind::Transformer,
             Self::EncoderDecoder(_) => ModelKind::EncoderDecoder,
             Self::Mlp(_) => ModelKind::Mlp,
+            Self::Cnn(_) => ModelKind::Cnn,
         }
     }
 
@@ -230,6 +263,7 @@ impl Architecture {
             Self::Transformer(sizes) => sizes.vocabulary,
             Self::EncoderDecoder(sizes) => sizes.vocabulary,
             Self::Mlp(sizes) => sizes.vocabulary,
+            Self::Cnn(sizes) => sizes.vocabulary,
         }
     }
 
@@ -280,6 +314,12 @@ impl Architecture {
                 bound("units", sizes.units, 1, MAX_UNITS),
                 bound("layers", sizes.layers, 1, MAX_LAYERS),
             ]),
+            Self::Cnn(sizes) => bounds.extend([
+                bound("kernel", sizes.kernel, 1, MAX_KERNEL),
+                bound("first_filters", sizes.first_filters, 1, MAX_FILTERS),
+                bound("second_filters", sizes.second_filters, 1, MAX_FILTERS),
+                bound("units", sizes.units, 1, MAX_UNITS),
+            ]),
         }
         bounds
     }
@@ -294,6 +334,7 @@ impl Architecture {
             Self::Transformer(sizes) => transformer::shapes(sizes),
             Self::EncoderDecoder(sizes) => encoder_decoder::shapes(sizes),
             Self::Mlp(sizes) => mlp::shapes(sizes),
+            Self::Cnn(sizes) => cnn::shapes(sizes),
         };
         shapes.sort_unstable_by(|left, right| left.name.cmp(&right.name));
         shapes
@@ -308,6 +349,7 @@ impl Architecture {
             Self::Transformer(sizes) => transformer::start(*sizes, tensor),
             Self::EncoderDecoder(sizes) => encoder_decoder::start(*sizes, tensor),
             Self::Mlp(_) => mlp::start(tensor),
+            Self::Cnn(_) => cnn::start(tensor),
         }
     }
 
@@ -396,6 +438,20 @@ impl Architecture {
                  units = {units}\n\
                  # Hidden ones.\n\
                  layers = {layers}\n"
+            ),
+            Self::Cnn(CnnSizes {
+                vocabulary: _,
+                kernel,
+                first_filters,
+                second_filters,
+                units,
+            }) => format!(
+                "# Rows, and columns, of each filter; an odd number.\n\
+                 kernel = {kernel}\n\
+                 first_filters = {first_filters}\n\
+                 second_filters = {second_filters}\n\
+                 # Of the hidden layer.\n\
+                 units = {units}\n"
             ),
         };
         let vocabulary = self.vocabulary();

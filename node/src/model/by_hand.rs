@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Architecture, Batch, Model, ModelDescription, Weights};
+use crate::examples::PIXELS;
 use crate::vocabulary::{BEGIN, END, Token};
 
 /// Weights by name, as numbers of 64 bits.
@@ -57,6 +58,15 @@ impl Hand {
             .collect()
     }
 
+    /// Bias, plus a matrix times a vector.
+    pub(super) fn dense(&self, name: &str, vector: &[f64]) -> Vec<f64> {
+        let products = self.product(&format!("{name}_weight"), vector);
+        let bias = self.tensor(&format!("{name}_bias")).iter();
+        bias.zip(products)
+            .map(|(bias, product)| bias + product)
+            .collect()
+    }
+
     /// The scores of all tokens by the embedding, and the bias where there is one.
     pub(super) fn scores(&self, state: &[f64]) -> Vec<f64> {
         let mut scores = self.product("embedding", state);
@@ -75,10 +85,10 @@ pub(super) fn compare(
     architecture: Architecture,
     by_hand: impl Fn(&Hand, &[usize]) -> Vec<Vec<f64>>,
 ) {
-    tch::set_num_threads(1);
-    let description = ModelDescription::new(architecture, 3).unwrap();
-    let weights = other_than_initial(&description);
-    let model = Model::new(&description, &weights).unwrap();
+    // Other than the initial weights, so that every bias and gate matters.
+    let (model, weights) = model(architecture, |index, value| {
+        value * 1.5 + 0.05 + 0.02 * (index % 7) as f32
+    });
     let messages: [&[Token]; 4] = [
         &[BEGIN, 4, END],
         &[BEGIN, 5, 8, 4, 4, 7, 6, END],
@@ -109,27 +119,69 @@ pub(super) fn compare(
                 continue;
             };
             let place = format!("message {message}, step {step}");
-            close_to(rows.next().unwrap(), expected, &place);
+            assert_close(rows.next().unwrap(), expected, &place);
         }
     }
     assert!(rows.next().is_none());
 }
 
-/// Weights other than the initial ones, so that every bias and gate matters.
-pub(super) fn other_than_initial(description: &ModelDescription) -> Weights {
-    let initial = Weights::initial(description);
+/// A network with initial weights that were changed, element by element.
+pub(super) fn model(
+    architecture: Architecture,
+    change: impl Fn(usize, f32) -> f32,
+) -> (Model, Weights) {
+    tch::set_num_threads(1);
+    let description = ModelDescription::new(architecture, 3).unwrap();
+    let initial = Weights::initial(&description);
     let values = initial.values().iter().enumerate();
-    let values = values.map(|(index, value)| value * 1.5 + 0.05 + 0.02 * (index % 7) as f32);
-    Weights::new(description, values.collect()).unwrap()
+    let values = values.map(|(index, &value)| change(index, value)).collect();
+    let weights = Weights::new(&description, values).unwrap();
+    (Model::new(&description, &weights).unwrap(), weights)
 }
 
-/// Holds scores against those by hand.
-pub(super) fn close_to(found: &[f32], expected: &[f64], place: &str) {
-    assert_eq!(found.len(), expected.len());
+pub(super) fn assert_close(found: &[f32], expected: &[f64], place: &str) {
+    assert_eq!(found.len(), expected.len(), "{place}");
     for (found, expected) in found.iter().zip(expected) {
         assert!(
             (f64::from(*found) - expected).abs() < 2e-5 * (1.0 + expected.abs()),
             "{place}: {found}, by hand {expected}"
+        );
+    }
+}
+
+/// Holds the network's scores against those by hand for a few images, whose pixels are given from 0 to
+/// 1, with vocabularies of nine lines: five labels.
+pub(super) fn compare_images(
+    architecture: Architecture,
+    by_hand: impl Fn(&Hand, &[f64]) -> Vec<f64>,
+) {
+    // Biases that matter; some units are off and some are on.
+    let (model, weights) = model(architecture, |index, value| {
+        value + 0.02 * ((index % 7) as f32 - 3.0)
+    });
+    let images: Vec<Vec<u8>> = (0..3_usize)
+        .map(|image| {
+            let pixel = |index: usize| (index * (7 + image) + index * index / 31) % 256;
+            let pixels = (0..PIXELS).map(|index| u8::try_from(pixel(index)).unwrap());
+            pixels.collect()
+        })
+        .collect();
+    let scores = model.logits(&Batch::images(&images.concat(), &[0, 1, 2]));
+    assert_eq!(scores.size(), [3, 5]);
+    let mut found = vec![0.0_f32; scores.numel()];
+    let length = found.len();
+    scores.copy_data(&mut found, length);
+    let hand = Hand::new(&weights);
+    for (index, (image, found)) in images.iter().zip(found.chunks(5)).enumerate() {
+        let pixels: Vec<f64> = image
+            .iter()
+            .map(|&pixel| f64::from(pixel) / 255.0)
+            .collect();
+        let expected = by_hand(&hand, &pixels);
+        assert_close(found, &expected, &format!("image {index}"));
+        assert!(
+            expected.iter().any(|score| score.abs() > 0.01),
+            "{expected:?}"
         );
     }
 }

@@ -66,6 +66,12 @@ pub enum DescriptionError {
         /// How many heads.
         heads: u32,
     },
+    /// A filter without a pixel in its middle.
+    #[error("the model's kernel is {kernel}; it must be odd, so that a pixel is in its middle")]
+    EvenKernel {
+        /// The rows of each filter.
+        kernel: u32,
+    },
     /// A model of images reads no text.
     #[error("a model of kind \"{kind}\" has no text: leave the field out of its description")]
     NoText {
@@ -126,6 +132,12 @@ impl ModelDescription {
             && !embedding.is_multiple_of(2 * heads)
         {
             return Err(DescriptionError::Heads { embedding, heads });
+        }
+        if let Architecture::Cnn(sizes) = architecture
+            && sizes.kernel.is_multiple_of(2)
+        {
+            let kernel = sizes.kernel;
+            return Err(DescriptionError::EvenKernel { kernel });
         }
         let kind = architecture.kind();
         if kind.task() == Task::Classification && text != TextUnits::Words {
@@ -304,6 +316,7 @@ fn architecture(kind: ModelKind, sizes: Table) -> Result<Architecture, Descripti
         ModelKind::Transformer => sizes.try_into().map(Architecture::Transformer),
         ModelKind::EncoderDecoder => sizes.try_into().map(Architecture::EncoderDecoder),
         ModelKind::Mlp => sizes.try_into().map(Architecture::Mlp),
+        ModelKind::Cnn => sizes.try_into().map(Architecture::Cnn),
     };
     architecture.map_err(syntax)
 }

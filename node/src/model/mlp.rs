@@ -71,3 +71,29 @@ impl ImageNetwork for Mlp {
         self.output.apply(&state)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Architecture;
+    use crate::model::by_hand::compare_images;
+
+    #[test]
+    fn the_network_computes_one_layer_after_the_other() {
+        for layers in [1, 3] {
+            let sizes = MlpSizes {
+                vocabulary: 9,
+                units: 6,
+                layers,
+            };
+            compare_images(Architecture::Mlp(sizes), |hand, pixels| {
+                let mut state = pixels.to_vec();
+                for layer in 0..layers {
+                    let sums = hand.dense(&format!("layer_{layer:02}"), &state);
+                    state = sums.into_iter().map(|sum| sum.max(0.0)).collect();
+                }
+                hand.dense("output", &state)
+            });
+        }
+    }
+}

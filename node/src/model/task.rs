@@ -41,6 +41,7 @@ impl Widths {
         let vocabulary = description.vocabulary() as usize;
         match description.architecture() {
             Architecture::Mlp(sizes) => Self::of_layers(sizes.labels(), &super::mlp::widths(sizes)),
+            Architecture::Cnn(sizes) => Self::of_layers(sizes.labels(), &super::cnn::widths(sizes)),
             Architecture::CifgLstm(_)
             | Architecture::Lstm(_)
             | Architecture::Gru(_)

@@ -71,9 +71,28 @@ fn of_every_kind(vocabulary: u32, embedding: u32, units: u32) -> [Architecture; 
     ]
 }
 
+/// A tiny one of each kind that classifies images, for vocabularies of nine lines: five labels.
+pub(crate) fn every_kind_of_images() -> [Architecture; 2] {
+    let vocabulary = 9;
+    [
+        Architecture::Mlp(MlpSizes {
+            vocabulary,
+            units: 6,
+            layers: 2,
+        }),
+        Architecture::Cnn(CnnSizes {
+            vocabulary,
+            kernel: 3,
+            first_filters: 2,
+            second_filters: 3,
+            units: 4,
+        }),
+    ]
+}
+
 #[test]
 fn flat_weights_go_in_and_come_out() {
-    for architecture in every_kind() {
+    for architecture in every_kind().into_iter().chain(every_kind_of_images()) {
         flat_weights(&ModelDescription::new(architecture, 1).unwrap());
     }
 }
@@ -144,6 +163,16 @@ fn initial_weights_are_as_recorded() {
         ))
     });
     assert_eq!(found, recorded);
+    let recorded = [
+        "2a1aaf33ab5fdb7f9cd0cc2d9038a4c56477f80adbe1c1fc6ea3f919269d90e3",
+        "afc03cb6ee344b706c076632a67ab8d115f998566440accf7133aae2c9d4ae4b",
+    ];
+    let found = every_kind_of_images().map(|architecture| {
+        let description = ModelDescription::new(architecture, 3).unwrap();
+        let weights = Weights::initial(&description).to_safetensors();
+        hex::encode(Sha256::digest(weights))
+    });
+    assert_eq!(found, recorded);
     // As they were before there were other kinds.
     let sizes = Sizes {
         vocabulary: 12,
@@ -159,21 +188,23 @@ fn initial_weights_are_as_recorded() {
     );
 }
 
+/// The initial values of a tensor.
+fn start(architecture: Architecture, name: &str) -> Vec<f32> {
+    let description = ModelDescription::new(architecture, 3).unwrap();
+    let weights = Weights::initial(&description);
+    let mut rest = weights.values();
+    for shape in description.shapes() {
+        let (values, after) = rest.split_at(shape.elements());
+        if shape.name == name {
+            return values.to_vec();
+        }
+        rest = after;
+    }
+    panic!("no tensor {name}");
+}
+
 #[test]
 fn gains_and_the_forget_gate_start_at_one() {
-    let start = |architecture: Architecture, name: &str| {
-        let description = ModelDescription::new(architecture, 3).unwrap();
-        let weights = Weights::initial(&description);
-        let mut rest = weights.values();
-        for shape in description.shapes() {
-            let (values, after) = rest.split_at(shape.elements());
-            if shape.name == name {
-                return values.to_vec();
-            }
-            rest = after;
-        }
-        panic!("no tensor {name}");
-    };
     let [cifg, lstm, _, rnn, transformer, encoder_decoder] = every_kind();
     assert_eq!(start(cifg, "cell_bias"), [0.0; 15]);
     let mut gates = [0.0; 20];
@@ -241,6 +272,41 @@ fn learnt(architecture: Architecture) -> (f64, f64) {
     let trained = train(&mut model, initial.values(), &text, &task, &mut go_on).unwrap();
     assert!(trained.delta.iter().any(|change| *change != 0.0));
     (before, evaluate(&model, &text).loss())
+}
+
+/// He et al. 2015: a variance of 2/inputs, which is that of the uniform distribution in ±√(6/inputs).
+#[test]
+fn rectified_units_start_with_the_variance_of_he() {
+    let [mlp, cnn] = every_kind_of_images();
+    for (architecture, name, inputs) in [
+        (mlp, "layer_00_weight", 784.0),
+        (mlp, "layer_01_weight", 6.0),
+        (cnn, "convolution_2_weight", 2.0 * 9.0),
+        (cnn, "hidden_weight", 3.0 * 49.0),
+        (cnn, "output_weight", 4.0),
+    ] {
+        let weights = start(architecture, name);
+        let bound = (6.0_f32 / inputs).sqrt();
+        let largest = weights
+            .iter()
+            .map(|weight| weight.abs())
+            .fold(0.0, f32::max);
+        assert!(largest <= bound * 1.0001, "{name}: {largest}, {bound}");
+        assert!(largest > 0.85 * bound, "{name}: {largest}, {bound}");
+    }
+    assert_eq!(start(mlp, "output_bias"), [0.0; 5]);
+    assert_eq!(start(cnn, "convolution_1_bias"), [0.0; 2]);
+}
+
+#[test]
+#[should_panic(expected = "a model of another task")]
+fn examples_of_another_task_are_refused() {
+    let [mlp, _] = every_kind_of_images();
+    let description = ModelDescription::new(mlp, 1).unwrap();
+    let model = Model::new(&description, &Weights::initial(&description)).unwrap();
+    let vocabulary = Vocabulary::from_text(["a b c d e"], 9).unwrap();
+    let text = TokenizedText::new(&vocabulary, ["a b"], 29);
+    let _ = evaluate(&model, &text.into());
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl Weights {
 
     /// The initial weights: the same for the same description, on every machine.
     ///
-    /// Matrices are uniform in ±c/√(columns), with a c that each kind of network chooses; biases are a
+    /// Matrices (filters are rows) are uniform in ±c/√(columns), with a c that each kind of network chooses; biases are a
     /// number. The output bias starts from Zipf's law for the token's place in the vocabulary, which is
     /// ordered by frequency: otherwise each round's first steps only push down the many words that a node
     /// never saw.
@@ -129,7 +129,8 @@ impl Weights {
             let elements = shape.elements();
             match description.architecture().start(&shape.name) {
                 Start::Uniform(scale) => {
-                    let columns = shape.dimensions.last().copied().unwrap_or(1);
+                    let rows = shape.dimensions.first().copied().unwrap_or(1);
+                    let columns = elements / rows;
                     let bound = scale / (columns as f32).sqrt();
                     values.extend((0..elements).map(|_| uniform(&mut rng, bound)));
                 }

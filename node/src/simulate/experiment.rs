@@ -86,10 +86,10 @@ pub enum ModelSource {
 pub enum Split {
     /// A client is a person, as the files say; in files that name none, the file is one.
     Person,
-    /// Each client's text is a mixture of people, in shares of its own from a Dirichlet
-    /// distribution, and all have equally many messages (Hsu, Qi and Brown, "Measuring the Effects of
-    /// Non-Identical Data Distribution for Federated Visual Classification", 2019, with the author
-    /// as the label).
+    /// Each client's text is a mixture of people, and its images one of classes, in shares of its own
+    /// from a Dirichlet distribution; all have equally many messages (Hsu, Qi and Brown, "Measuring the
+    /// Effects of Non-Identical Data Distribution for Federated Visual Classification", 2019; for text
+    /// with the author as the label).
     Mixture {
         /// Virtual clients.
         clients: u32,

@@ -9,9 +9,10 @@ use super::SimulateError;
 use super::experiment::{ModelSource, Split, TextSource};
 use super::randomness::{Purpose, rng};
 use super::split;
-use crate::examples::{self, Examples, is_example};
+use crate::examples::{self, Examples, class, is_example};
 use crate::model::{
-    DescriptionError, INITIAL_FILE, ModelDescription, ModelError, ModelFiles, ModelKind, Weights,
+    DescriptionError, INITIAL_FILE, ModelDescription, ModelError, ModelFiles, ModelKind, Task,
+    Weights,
 };
 use crate::store::HELD_OUT_EVERY;
 use crate::text::{self, Format, TextError};
@@ -87,10 +88,15 @@ impl Corpus {
                 .collect::<Result<_, _>>()?,
             Split::Mixture { clients, alpha } => {
                 enough(clients)?;
-                let labels: Vec<u32> = (0..)
-                    .zip(people.values())
-                    .flat_map(|(label, own)| std::iter::repeat_n(label, own.len()))
-                    .collect();
+                let labels: Vec<u32> = match task {
+                    Task::NextToken | Task::SequenceToSequence => (0..)
+                        .zip(people.values())
+                        .flat_map(|(person, own)| std::iter::repeat_n(person, own.len()))
+                        .collect(),
+                    Task::Classification => {
+                        messages().map(|line| class(vocabulary, line)).collect()
+                    }
+                };
                 deal(split::mixture(&labels, clients, alpha, &mut rng))?
             }
             Split::Sizes { clients, alpha } => {

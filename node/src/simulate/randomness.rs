@@ -57,7 +57,7 @@ pub(super) fn rng(experiment: u32, purpose: Purpose, round: u32, client: u32) ->
 }
 
 /// A number from 0 up to 1, of 53 bits.
-pub(super) fn unit(rng: &mut impl Rng) -> f64 {
+pub(crate) fn unit(rng: &mut impl Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 

@@ -63,8 +63,7 @@ pub(super) fn sizes(
 ) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..examples).collect();
     shuffle(&mut order, rng);
-    let logarithms: Vec<f64> = (0..clients).map(|_| log_gamma(alpha, rng)).collect();
-    let shares = softmax(&logarithms);
+    let shares = dirichlet(&vec![alpha; clients as usize], rng);
     let spare = examples.saturating_sub(clients as usize);
     let mut rest = order.as_slice();
     rounded(&shares, spare)
@@ -75,6 +74,12 @@ pub(super) fn sizes(
             own.to_vec()
         })
         .collect()
+}
+
+/// Shares from a Dirichlet distribution with these concentrations, which are above 0.
+pub(crate) fn dirichlet(concentrations: &[f64], rng: &mut ChaCha20Rng) -> Vec<f64> {
+    let logarithms = concentrations.iter().map(|&one| log_gamma(one, rng));
+    softmax(&logarithms.collect::<Vec<f64>>())
 }
 
 /// As equal as can be.
@@ -144,7 +149,7 @@ fn softmax(logarithms: &[f64]) -> Vec<f64> {
 }
 
 /// A place with the probability that stands there; the last with any where rounding leaves a gap.
-fn draw(shares: &[f64], rng: &mut ChaCha20Rng) -> usize {
+pub(crate) fn draw(shares: &[f64], rng: &mut ChaCha20Rng) -> usize {
     let mut rest = unit(rng);
     let mut last = 0;
     for (place, &share) in shares.iter().enumerate() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::every_kind;
+use crate::model::{CnnSizes, MlpSizes, every_kind, every_kind_of_images};
 use crate::model::{EncoderDecoderSizes, StackSizes, TransformerSizes};
 
 fn description(vocabulary: u32, units: u32, output_bias: bool) -> ModelDescription {
@@ -50,6 +50,14 @@ const ENCODER_DECODER: EncoderDecoderSizes = EncoderDecoderSizes {
     output_bias: true,
 };
 
+const CNN: CnnSizes = CnnSizes {
+    vocabulary: 14,
+    kernel: 5,
+    first_filters: 32,
+    second_filters: 64,
+    units: 512,
+};
+
 #[test]
 fn the_papers_setting_has_1_412_250_parameters() {
     assert_eq!(description(10_000, 670, false).parameters(), 1_412_250);
@@ -87,6 +95,20 @@ fn parameters_are_counted_for_each_kind() {
                 + 3 * (8 * 64 * 64 + 2 * 64 * 256 + 6 * 64)
                 + 4 * 64,
         ),
+        (
+            Architecture::Mlp(MlpSizes {
+                vocabulary: 14,
+                units: 200,
+                layers: 2,
+            }),
+            // The "2NN" of McMahan et al. 2017, section 3.
+            199_210,
+        ),
+        (
+            Architecture::Cnn(CNN),
+            // Their CNN.
+            1_663_370,
+        ),
     ] {
         let description = ModelDescription::new(architecture, 1).unwrap();
         assert_eq!(description.parameters(), expected, "{architecture:?}");
@@ -95,7 +117,7 @@ fn parameters_are_counted_for_each_kind() {
 
 #[test]
 fn names_are_in_ascending_order_without_dots() {
-    for architecture in every_kind() {
+    for architecture in every_kind().into_iter().chain(every_kind_of_images()) {
         let description = ModelDescription::new(architecture, 1).unwrap();
         let names: Vec<_> = description
             .shapes()
@@ -112,7 +134,8 @@ fn names_are_in_ascending_order_without_dots() {
 
 #[test]
 fn toml_and_description_are_the_same_thing() {
-    let architectures = every_kind().into_iter().chain([
+    let all = every_kind().into_iter().chain(every_kind_of_images());
+    let architectures = all.chain([
         Architecture::CifgLstm(sizes(96, 256)),
         Architecture::TanhRnn(STACK),
         Architecture::Transformer(TRANSFORMER),
@@ -158,6 +181,56 @@ fn a_model_of_characters_says_so() {
     let said = format!("text = \"words\"\n{}", words.to_toml());
     assert_eq!(ModelDescription::parse(&said), Ok(words));
     refused(&text.replace("characters", "syllables"), "syllables");
+}
+
+#[test]
+fn a_model_of_images_has_no_text_and_odd_kernels() {
+    let cnn = ModelDescription::new(Architecture::Cnn(CNN), 7).unwrap();
+    assert_eq!(cnn.task(), Task::Classification);
+    let toml = cnn.to_toml();
+    assert!(
+        toml.starts_with("# A classifier of images of 28 × 28 pixels: a convolutional network"),
+        "{toml}"
+    );
+    let no_text = Err(DescriptionError::NoText { kind: "cnn" });
+    let said = ModelDescription::parse(&format!("text = \"words\"\n{toml}"));
+    assert_eq!(said, no_text);
+    let characters = ModelDescription::of(TextUnits::Characters, Architecture::Cnn(CNN), 7);
+    assert_eq!(characters, no_text);
+    let parse = |line: &str, changed: &str| ModelDescription::parse(&toml.replace(line, changed));
+    assert_eq!(
+        parse("kernel = 5", "kernel = 4"),
+        Err(DescriptionError::EvenKernel { kernel: 4 })
+    );
+    for (line, changed, field, value, most) in [
+        ("kernel = 5", "kernel = 9", "kernel", 9, 7),
+        (
+            "first_filters = 32",
+            "first_filters = 513",
+            "first_filters",
+            513,
+            512,
+        ),
+        (
+            "second_filters = 64",
+            "second_filters = 0",
+            "second_filters",
+            0,
+            512,
+        ),
+    ] {
+        let least = 1;
+        assert_eq!(
+            parse(line, changed),
+            Err(DescriptionError::OutOfRange {
+                field,
+                value,
+                least,
+                most
+            })
+        );
+    }
+    refused(&format!("layers = 2\n{toml}"), "layers");
 }
 
 fn refused(text: &str, hint: &str) {

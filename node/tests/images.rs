@@ -185,7 +185,7 @@ epochs = 3
 [rounds]
 rounds = 4
 [cohort]
-clients = 4
+clients = 5
 ";
     fs::write(path.join("digits.toml"), experiment).unwrap();
     let report = json(path, "simulate digits.toml --data . --json");

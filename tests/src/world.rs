@@ -141,7 +141,11 @@ impl World {
                 address,
                 token,
                 authority,
-                &self.text(index),
+                &self
+                    .data
+                    .get(index)
+                    .cloned()
+                    .unwrap_or_else(|| messages(index)),
                 self.deadline,
             )
         };
@@ -155,11 +159,6 @@ impl World {
                 joined.map(|node| node.join().unwrap_or_else(|_| bail!("a join panicked")));
             joined.collect()
         })
-    }
-
-    fn text(&self, node: usize) -> Vec<String> {
-        let text = self.data.get(node).cloned();
-        text.unwrap_or_else(|| messages(node))
     }
 
     /// Starts all nodes.

@@ -169,7 +169,6 @@ impl SizeArguments {
             ModelKind::CifgLstm | ModelKind::Lstm | ModelKind::Gru => &["embedding", "units"],
             ModelKind::TanhRnn => &["embedding", "units", "layers"],
             ModelKind::Mlp => &["units", "layers"],
-            ModelKind::Cnn => &["kernel", "first-filters", "second-filters", "units"],
             ModelKind::EncoderDecoder => &[
                 "embedding",
                 "encoder-layers",
@@ -178,6 +177,7 @@ impl SizeArguments {
                 "feed-forward",
                 "context",
             ],
+            ModelKind::Cnn => &["kernel", "first-filters", "second-filters", "units"],
             ModelKind::Transformer => &["embedding", "layers", "heads", "feed-forward", "context"],
         };
         for (flag, given) in [
@@ -255,8 +255,8 @@ impl Arguments {
             messages.append(&mut text::read(path, self.format, None)?);
         }
         let public = messages.iter().map(|message| message.text.as_str());
-        let (task, size) = (self.kind.task(), self.vocabulary_size);
-        let vocabulary = examples::vocabulary(task, self.text, public, size)?;
+        let task = self.kind.task();
+        let vocabulary = examples::vocabulary(task, self.text, public, self.vocabulary_size)?;
         let (words, units) = (vocabulary.len(), self.text.as_str());
         let from = format!("{words} {units} from {} messages", messages.len());
         Ok((vocabulary, from))

@@ -49,9 +49,12 @@ impl ModelSource {
         let kind = files.description.kind();
         ensure!(
             kind.task() == Task::NextToken,
-            "the model is of kind \"{}\", which is not one that predicts the next word: take a \
-             language model",
-            kind.as_str()
+            "the model is of kind \"{}\", which is not one that predicts the next word: {}",
+            kind.as_str(),
+            match kind.task() {
+                Task::SequenceToSequence => "use `secagg-node translate`",
+                Task::NextToken | Task::Classification => "take a language model",
+            }
         );
         let weighted = open(&files, &path, int8)?;
         Ok((files, weighted, path))

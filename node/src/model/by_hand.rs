@@ -85,10 +85,10 @@ pub(super) fn compare(
     architecture: Architecture,
     by_hand: impl Fn(&Hand, &[usize]) -> Vec<Vec<f64>>,
 ) {
-    tch::set_num_threads(1);
-    let description = ModelDescription::new(architecture, 3).unwrap();
-    let weights = other_than_initial(&description);
-    let model = Model::new(&description, &weights).unwrap();
+    // Other than the initial weights, so that every bias and gate matters.
+    let (model, weights) = model(architecture, |index, value| {
+        value * 1.5 + 0.05 + 0.02 * (index % 7) as f32
+    });
     let messages: [&[Token]; 4] = [
         &[BEGIN, 4, END],
         &[BEGIN, 5, 8, 4, 4, 7, 6, END],
@@ -119,36 +119,27 @@ pub(super) fn compare(
                 continue;
             };
             let place = format!("message {message}, step {step}");
-            close_to(rows.next().unwrap(), expected, &place);
+            assert_close(rows.next().unwrap(), expected, &place);
         }
     }
     assert!(rows.next().is_none());
 }
 
 /// A network with initial weights that were changed, element by element.
-fn model(architecture: Architecture, change: impl Fn(usize, f32) -> f32) -> (Model, Weights) {
+pub(super) fn model(
+    architecture: Architecture,
+    change: impl Fn(usize, f32) -> f32,
+) -> (Model, Weights) {
     tch::set_num_threads(1);
     let description = ModelDescription::new(architecture, 3).unwrap();
-    let weights = changed(&description, change);
+    let initial = Weights::initial(&description);
+    let values = initial.values().iter().enumerate();
+    let values = values.map(|(index, &value)| change(index, value)).collect();
+    let weights = Weights::new(&description, values).unwrap();
     (Model::new(&description, &weights).unwrap(), weights)
 }
 
-fn changed(description: &ModelDescription, change: impl Fn(usize, f32) -> f32) -> Weights {
-    let initial = Weights::initial(description);
-    let values = initial.values().iter().enumerate();
-    let values = values.map(|(index, &value)| change(index, value)).collect();
-    Weights::new(description, values).unwrap()
-}
-
-/// Weights other than the initial ones, so that every bias and gate matters.
-pub(super) fn other_than_initial(description: &ModelDescription) -> Weights {
-    changed(description, |index, value| {
-        value * 1.5 + 0.05 + 0.02 * (index % 7) as f32
-    })
-}
-
-/// Holds scores against those by hand.
-pub(super) fn close_to(found: &[f32], expected: &[f64], place: &str) {
+pub(super) fn assert_close(found: &[f32], expected: &[f64], place: &str) {
     assert_eq!(found.len(), expected.len(), "{place}");
     for (found, expected) in found.iter().zip(expected) {
         assert!(
@@ -187,7 +178,7 @@ pub(super) fn compare_images(
             .map(|&pixel| f64::from(pixel) / 255.0)
             .collect();
         let expected = by_hand(&hand, &pixels);
-        close_to(found, &expected, &format!("image {index}"));
+        assert_close(found, &expected, &format!("image {index}"));
         assert!(
             expected.iter().any(|score| score.abs() > 0.01),
             "{expected:?}"

@@ -1,8 +1,8 @@
 use super::*;
 use crate::model::attention::by_hand as parts;
-use crate::model::by_hand::{Hand, close_to, other_than_initial};
+use crate::model::by_hand::{self, Hand, assert_close};
 use crate::model::pairs::Pair;
-use crate::model::{Architecture, Batch, Model, ModelDescription};
+use crate::model::{Architecture, Batch, Model};
 use crate::vocabulary::{BEGIN, END};
 
 const SIZES: EncoderDecoderSizes = EncoderDecoderSizes {
@@ -28,7 +28,7 @@ const PAIRS: [Pair<'static>; 7] = [
 ];
 
 /// The formulas, one number at a time.
-fn by_hand(hand: &Hand, sizes: EncoderDecoderSizes, (source, target): Pair<'_>) -> Vec<Vec<f64>> {
+fn formulas(hand: &Hand, sizes: EncoderDecoderSizes, (source, target): Pair<'_>) -> Vec<Vec<f64>> {
     let heads = sizes.heads as usize;
     let numbers =
         |tokens: &[u32]| -> Vec<usize> { tokens.iter().map(|&token| token as usize).collect() };
@@ -58,11 +58,10 @@ fn by_hand(hand: &Hand, sizes: EncoderDecoderSizes, (source, target): Pair<'_>) 
 }
 
 fn model(sizes: EncoderDecoderSizes) -> (Model, Hand) {
-    tch::set_num_threads(1);
-    let architecture = Architecture::EncoderDecoder(sizes);
-    let weights = other_than_initial(&ModelDescription::new(architecture, 3).unwrap());
-    let description = ModelDescription::new(architecture, 3).unwrap();
-    let model = Model::new(&description, &weights).unwrap();
+    // Other than the initial weights, so that every bias and gate matters.
+    let (model, weights) = by_hand::model(Architecture::EncoderDecoder(sizes), |index, value| {
+        value * 1.5 + 0.05 + 0.02 * (index % 7) as f32
+    });
     (model, Hand::new(&weights))
 }
 
@@ -91,9 +90,9 @@ fn the_network_computes_the_papers_formulas() {
         let mut pairs = PAIRS;
         let mut found = scores(&model, &mut pairs).into_iter();
         for pair in pairs {
-            for (place, expected) in by_hand(&hand, sizes, pair).into_iter().enumerate() {
+            for (place, expected) in formulas(&hand, sizes, pair).into_iter().enumerate() {
                 let found = found.next().unwrap();
-                close_to(&found, &expected, &format!("{pair:?}, place {place}"));
+                assert_close(&found, &expected, &format!("{pair:?}, place {place}"));
             }
         }
         assert!(found.next().is_none());

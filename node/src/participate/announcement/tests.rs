@@ -269,7 +269,8 @@ fn a_plan_for_another_model_and_another_layout_are_refused() {
 
 #[test]
 fn more_than_the_policy_lets_compute_is_refused() {
-    let elements = model().files.description.parameters() as u64 + 7;
+    let counters = secagg_learning::Counter::ALL.len() as u64;
+    let elements = model().files.description.parameters() as u64 + counters;
     let limit = format!("max_elements = {}", elements - 1);
     let default = format!("max_elements = {}", NodePolicy::default().max_elements());
     let refusal = refused(&good(), &policy_with(&default, &limit), TEXT);

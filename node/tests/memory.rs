@@ -112,7 +112,7 @@ fn the_estimate_holds_for_each_kind() {
 /// Messages for a language model, and the most words of one.
 fn text(name: &str) -> (Examples, u32) {
     let all: Vec<String> = (0..WORDS).map(|n| format!("w{n}")).collect();
-    let vocabulary = Vocabulary::from_text(all.iter().map(String::as_str), 600).unwrap();
+    let vocabulary = Vocabulary::from_text(all.iter().map(String::as_str), 600).expect("words");
     // Messages of different lengths: some padding, where a network pads.
     let mut messages = messages();
     for (index, message) in messages.iter_mut().enumerate() {
@@ -142,9 +142,9 @@ fn images() -> Examples {
         alpha: None,
     };
     let lines: Vec<_> = sheet.person(0).iter().map(Image::to_line).collect();
-    let vocabulary = Vocabulary::from_text(["0 1 2 3 4 5 6 7 8 9"], 14).unwrap();
+    let vocabulary = Vocabulary::from_text(["0 1 2 3 4 5 6 7 8 9"], 14).expect("digits");
     let images = Images::new(&vocabulary, lines.iter().map(|line| line.as_str()));
-    Examples::Images(images.unwrap())
+    Examples::Images(images.expect("drawn images"))
 }
 
 #[test]

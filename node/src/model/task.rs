@@ -68,12 +68,12 @@ impl Widths {
     }
 
     /// Those of a network that makes so many numbers of an image in each layer, and scores of the last
-    /// ones. Each is written once and read once.
+    /// ones.
     fn of_layers(answers: usize, layers: &[usize]) -> Self {
         let widest = layers.iter().copied().max().unwrap_or(PIXELS);
         Self {
             answers,
-            all: 2 * layers.iter().sum::<usize>(),
+            all: layers.iter().sum(),
             widest: widest.max(answers),
         }
     }

@@ -16,15 +16,12 @@ use std::{
 use secagg::{Choice, ChooserError, GraphKind, ThreatModel};
 use secagg_learning::{
     Compression, Evolution, Parts, Plan, PlanError, RoundKind, Schedule, SelectionRule,
-    ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan, UpdatePlan, cohort::assumptions,
+    ServerOptimizerConfig, StoppingRule, Strategy, TensorsError, TrainingPlan, UpdatePlan,
+    cohort::assumptions,
 };
 use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
 
-use crate::{
-    model::{Shapes, TensorsError},
-    retention::Retention,
-    round::deadline::Deadline,
-};
+use crate::{model::Shapes, retention::Retention, round::deadline::Deadline};
 
 pub use self::template::template;
 

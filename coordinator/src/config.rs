@@ -16,15 +16,12 @@ use std::{
 use secagg::{Choice, ChooserError, GraphKind, ThreatModel};
 use secagg_learning::{
     Compression, Evolution, Parts, Plan, PlanError, RoundKind, Schedule, SelectionRule,
-    ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan, UpdatePlan, cohort::assumptions,
+    ServerOptimizerConfig, StoppingRule, Strategy, TensorsError, TrainingPlan, UpdatePlan,
+    WeightsDown, cohort::assumptions,
 };
 use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
 
-use crate::{
-    model::{Shapes, TensorsError},
-    retention::Retention,
-    round::deadline::Deadline,
-};
+use crate::{model::Shapes, retention::Retention, round::deadline::Deadline};
 
 pub use self::template::template;
 
@@ -96,6 +93,8 @@ pub struct Rounds {
     pub stopping: StoppingRule,
     /// How the server's rate changes from one training round to the next.
     pub server_schedule: Schedule,
+    /// In how many bits the weights go down to the nodes.
+    pub weights_down: WeightsDown,
     /// Attempts at one round.
     pub max_attempts: u32,
     /// How long to wait for enough nodes.

@@ -18,10 +18,11 @@ use tokio::{
 
 use crate::{
     config::{Config, ConfigError},
+    download::file_down,
     events::Events,
     folder::{Folder, Lock, LockError},
     lies::Lies,
-    model::{Model, ModelError},
+    model::{INITIAL, Model, ModelError},
     pause::Pauses,
     progress::Progress,
     round::Environment,
@@ -106,6 +107,9 @@ impl Coordinator {
         let seed = store.setting("selection seed", random)?;
         let weights_folder = WeightsFolder::new(folder.weights())?;
         let weights = weights_folder.recover(&rounds, &model, config.server_optimizer())?;
+        let weights_down = config.rounds.weights_down;
+        let down = file_down(&model.shapes, &weights.file, weights_down)
+            .map_err(|error| error.at(&folder.model().join(INITIAL)))?;
 
         let mut network = config.network.clone();
         network.listen = options.listen.unwrap_or(network.listen);
@@ -151,6 +155,7 @@ impl Coordinator {
             model,
             folder: weights_folder,
             weights,
+            down,
             rounds,
             files,
             seed,

@@ -14,6 +14,7 @@
 pub mod commands;
 pub mod config;
 pub mod coordinator;
+mod download;
 pub mod events;
 pub mod folder;
 #[cfg_attr(not(feature = "fault-injection"), path = "no_lies.rs")]

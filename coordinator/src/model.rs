@@ -124,6 +124,12 @@ impl Shapes {
         self.parameters
     }
 
+    /// Names and dimensions, in the flat vector's order.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        let tensors = self.tensors.iter();
+        tensors.map(|(name, shape)| (name.as_str(), shape.as_slice()))
+    }
+
     /// Where tensors lie in the flat vector: those with one of these names, or whose names begin with
     /// what stands before a `*`. Without any pattern it is all of them.
     ///
@@ -246,6 +252,15 @@ pub enum WeightsError {
     /// Other tensors than the model's.
     #[error("its tensors have other names or shapes than those of {INITIAL}")]
     Shapes,
+    /// A tensor has the name that another's scales have on the way down.
+    #[error(
+        "tensor {name:?} has the name of another one's scales: rename it, or set \
+         rounds.weights_down to \"f32\""
+    )]
+    ScaleName {
+        /// The tensor.
+        name: String,
+    },
     /// A vector of another length than the model's.
     #[error("a vector of {found} elements, the model has {expected}")]
     Length {
@@ -263,7 +278,7 @@ pub enum WeightsError {
 }
 
 impl WeightsError {
-    fn at(&self, path: &Path) -> ModelError {
+    pub(crate) fn at(&self, path: &Path) -> ModelError {
         ModelError::invalid(path, &self.to_string())
     }
 }

@@ -27,7 +27,7 @@ use self::{
     commit::{commit, participants, summary},
 };
 use crate::{
-    model::Model,
+    model::{Model, ModelFile},
     pause::Moment,
     round::{Announcement, Attempt, Environment, Failure},
     server::{FileSet, Lobby},
@@ -45,6 +45,8 @@ pub(crate) struct Training {
     pub(crate) folder: WeightsFolder,
     /// What the next round starts from.
     pub(crate) weights: Weights,
+    /// The same as nodes get them.
+    pub(crate) down: ModelFile,
     /// The completed rounds.
     pub(crate) rounds: Vec<Round>,
     pub(crate) files: watch::Sender<Arc<FileSet>>,
@@ -249,11 +251,16 @@ impl Training {
             plan: &plan,
             session: &session,
             step,
+            down: self.environment.config.rounds.weights_down,
         };
         // Other tasks move to other threads meanwhile.
         let applied =
             tokio::task::block_in_place(|| apply(&self.model, &mut self.weights, &summed, outcome));
-        let Applied { file, counters } = match applied {
+        let Applied {
+            file,
+            down,
+            counters,
+        } = match applied {
             Ok(applied) => applied,
             Err(failure) => {
                 attempt.abandon(&explain(&failure));
@@ -291,7 +298,10 @@ impl Training {
             participants,
         );
         match committed.await {
-            Ok(rounds) => self.rounds = rounds,
+            Ok(rounds) => {
+                self.rounds = rounds;
+                self.down = down.unwrap_or_else(|| self.down.clone());
+            }
             Err(error) => {
                 attempt.abandon("the coordinator could not save the round");
                 return Err((number, error.into()));
@@ -320,7 +330,7 @@ impl Training {
         let parameters = parameters(config, &plan).map_err(|error| internal(&error))?;
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce).map_err(|error| internal(&error))?;
-        let weights = self.weights.file.digest;
+        let weights = self.down.digest;
         let context = Context {
             round: number.round,
             nonce,
@@ -349,12 +359,13 @@ impl Training {
 
     fn begin(&mut self, number: Number, kind: RoundKind, selected: usize) {
         self.begun = true;
-        let weights = &self.weights.file;
+        let weights = &self.down;
         let former = self
             .former
             .filter(|(digest, _)| *digest != weights.digest.sha256);
         let files = FileSet::of_model(&self.model);
-        let files = self.lobby.lies.files(files, weights).with(weights, former);
+        let files = self.lobby.lies.files(files, &self.weights.file);
+        let files = files.with(weights, former);
         self.files.send_replace(Arc::new(files));
         self.former = Some((weights.digest.sha256, number));
         let Number { round, attempt } = number;

@@ -23,6 +23,7 @@
 //! | [`counters`] | [`Counters`]: the figures that travel beside the update |
 //! | [`codec`] | [`UpdateCodec`]: a client's update to a ring vector, a sum back to a mean |
 //! | [`compression`] | smaller updates: a random rotation, and a random share of the coordinates |
+//! | [`download`] | [`WeightsDown`]: the weights on their way down, in fewer bits |
 //! | [`evolution`] | [`Evolution`]: rounds that send a few numbers instead of an update |
 //! | [`optimizer`] | [`ServerOptimizer`]: FedAvg, FedAvgM, FedAdagrad, FedAdam, FedYogi |
 //! | [`schedule`] | [`Schedule`]: how a rate changes from step to step |
@@ -33,6 +34,7 @@ pub mod codec;
 pub mod cohort;
 pub mod compression;
 pub mod counters;
+pub mod download;
 pub mod evolution;
 pub mod optimizer;
 pub mod plan;
@@ -44,6 +46,7 @@ pub mod stopping;
 
 pub use codec::{CodecError, DecodedSum, Encoded, Residual, UpdateCodec};
 pub use counters::{Counter, Counters, CountersError, PersonalValidation, Validation};
+pub use download::WeightsDown;
 pub use evolution::{Directions, Evolution};
 pub use optimizer::{OptimizerError, ServerOptimizer};
 pub use plan::{

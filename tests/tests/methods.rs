@@ -76,3 +76,74 @@ fn local_training_follows_the_whole_plan() -> Result<()> {
     }
     Ok(())
 }
+
+/// The bytes of the weights that a node got for a round.
+fn received(world: &mut World, round: u64) -> Result<f64> {
+    let event = world.nodes[0].wait("model_received", |event| {
+        event["file"] == "weights" && event["round"] == round
+    })?;
+    event["bytes"].as_f64().context("no bytes")
+}
+
+/// Weights of 8 bits go down, a quarter of the bytes, and the coordinator's own are finer; the nodes'
+/// updates of what they have got are of use to it.
+#[test]
+fn a_model_is_trained_by_nodes_that_get_it_in_8_bits() -> Result<()> {
+    const ROUNDS: u64 = 4;
+    const MODEL: [&str; 6] = ["--kind", "gru", "--embedding", "96", "--units", "96"];
+    let settings = [
+        ("rounds.rounds", "4"),
+        ("rounds.weights_down", "\"int8\""),
+        ("training.epochs", "4"),
+        ("training.optimizer", "{ adam = { rate = 0.004 } }"),
+        ("update.range", "1.0"),
+    ];
+    let mut world = World::with_model(&MODEL, 3, &settings, &[])?;
+    let [before, after] = losses(&mut world, ROUNDS)?;
+    println!("from {before} to {after} nats a token");
+    ensure!(after < 0.8 * before, "from {before} to {after}");
+    // The first weights too: what they are in f32 came with the model.
+    let (first, second) = (received(&mut world, 1)?, received(&mut world, 2)?);
+    let weights = world.coordinator.weights(1)?;
+    let elements: usize = weights.values().map(|tensor| tensor.values.len()).sum();
+    let whole = 4.0 * elements as f64;
+    println!("{first} and {second} bytes of {whole}");
+    ensure!(
+        first <= 0.27 * whole && second <= 0.27 * whole,
+        "{second} of {whole}"
+    );
+    // With 8 bits a row of the embedding has at most 255 different values; of 96 elements in steps of
+    // their largest over 127 some would be the same.
+    let embedding = &weights.get("embedding").context("no embedding")?.values;
+    let in_steps = embedding.chunks_exact(96).filter(|row| {
+        let largest = row.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let off = |x: &f32| {
+            let steps = 127.0 * x / largest;
+            (steps - steps.round()).abs() < 1e-3
+        };
+        row.iter().all(off)
+    });
+    let in_steps = in_steps.count();
+    ensure!(in_steps == 0, "{in_steps} rows have 8 bits");
+    Ok(())
+}
+
+/// Half of the bytes, and all nodes get the same.
+#[test]
+fn weights_go_down_in_bf16() -> Result<()> {
+    let settings = [("rounds.rounds", "1"), ("rounds.weights_down", "\"bf16\"")];
+    const MODEL: [&str; 6] = ["--kind", "gru", "--embedding", "96", "--units", "96"];
+    let mut world = World::with_model(&MODEL, 3, &settings, &[])?;
+    world.start_all()?;
+    let last = world.round_complete(2)?;
+    ensure!(last["contributors"] == 3, "{last}");
+    let weights = world.coordinator.weights(1)?;
+    let elements: usize = weights.values().map(|tensor| tensor.values.len()).sum();
+    let bytes = received(&mut world, 2)?;
+    let whole = 4.0 * elements as f64;
+    ensure!(
+        (0.5 * whole..0.51 * whole).contains(&bytes),
+        "{bytes} of {whole}"
+    );
+    Ok(())
+}

@@ -6,7 +6,7 @@
 use secagg::{GraphKind, MAX_COHORT, MAX_SPARSE_COHORT, MIN_COHORT, ThreatModel};
 use secagg_learning::{
     Budget, Compression, Evolution, LocalOptimizer, Parts, Rotated, RoundKind, Schedule,
-    ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan,
+    ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan, WeightsDown,
 };
 use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
 use serde::Deserialize;
@@ -85,6 +85,7 @@ table! {
         patience: i64 = 3,
         min_delta: f64 = 0.0,
         server_schedule: Schedule = Schedule::Constant,
+        weights_down: WeightsDown = WeightsDown::F32,
         max_attempts: i64 = 5,
         wait_seconds: f64 = 600.0,
         gather_seconds: f64 = 3.0,
@@ -333,6 +334,7 @@ impl RawRounds {
                 min_delta: self.min_delta,
             },
             server_schedule: self.server_schedule,
+            weights_down: self.weights_down,
             max_attempts: whole("rounds.max_attempts", self.max_attempts, 1..=1000)?,
             wait: seconds("rounds.wait_seconds", self.wait_seconds)?,
             gather: seconds_or_none("rounds.gather_seconds", self.gather_seconds)?,

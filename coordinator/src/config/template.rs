@@ -72,6 +72,10 @@ min_delta = 0.0
 # { step = { every = 50, factor = 0.5 } }, { cosine = { steps = 200, floor = 0.1 } } or
 # { noam = { warm_up = 10 } }. The rate of the optimiser is the highest.
 server_schedule = "constant"
+# In how many bits the weights go down to the nodes: "f32", "bf16" (half of the bytes) or "int8" (about a
+# quarter, with a scale for each row of a matrix). The coordinator keeps f32 weights; nodes train from the
+# copy that they get, evaluate it, and send what they have changed of it.
+weights_down = "f32"
 # Attempts at one round before the coordinator gives up.
 max_attempts = 5
 # Seconds to wait for enough nodes before the coordinator gives up.

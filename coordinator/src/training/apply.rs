@@ -1,10 +1,11 @@
 //! From the sum to the new weights.
 
 use secagg::{Session, server::Outcome};
-use secagg_learning::{Counters, Plan, RoundKind, UpdateCodec};
+use secagg_learning::{Counters, Plan, RoundKind, UpdateCodec, WeightsDown};
 use secagg_wire::phase::Phase;
 
 use crate::{
+    download::file_down,
     model::{Model, ModelFile},
     round::Failure,
     store::Weights,
@@ -16,12 +17,16 @@ pub(super) struct Summed<'a> {
     pub(super) session: &'a Session,
     /// Which training round it is, the first is 1.
     pub(super) step: u64,
+    /// In how many bits the new weights go down.
+    pub(super) down: WeightsDown,
 }
 
 /// What a sum brought.
 pub(super) struct Applied {
     /// The new weights; `None` after a round of evaluation.
     pub(super) file: Option<ModelFile>,
+    /// The same as nodes get them.
+    pub(super) down: Option<ModelFile>,
     /// The sums of the contributors' figures.
     pub(super) counters: Counters,
 }
@@ -67,8 +72,13 @@ fn try_apply(
             ))
         }
     };
+    let down = match &file {
+        Some(file) => Some(file_down(&model.shapes, file, summed.down)?),
+        None => None,
+    };
     Ok(Applied {
         file,
+        down,
         counters: decoded.counters,
     })
 }

@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn tensors_are_found_by_name_and_by_the_beginning_of_it() {
         assert_eq!(parts(&[]), Ok(Parts::ALL));
-        assert_eq!(parts(&["cell_*"]), Ok(Parts::new([2..11]).unwrap()));
+        assert_eq!(parts(&["cell_*"]), Ok(Parts::new(Some(2..11)).unwrap()));
         let two = Parts::new([0..2, 5..11]).unwrap();
         assert_eq!(parts(&["cell_weight", "bias"]), Ok(two));
         let unknown = TensorsError::Unknown {

@@ -1,5 +1,7 @@
 //! Weights as one flat vector, and as safetensors.
 
+mod stored;
+
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use safetensors::tensor::TensorView;
@@ -74,8 +76,11 @@ pub enum WeightsError {
         /// Its shape in the model.
         expected: Vec<usize>,
     },
-    /// A tensor holds something else than 32-bit floats.
-    #[error("the weights' tensor \"{name}\" holds {found}; it must hold F32")]
+    /// A tensor holds something else than floats, or than 8 bits with scales.
+    #[error(
+        "the weights' tensor \"{name}\" holds {found}; it must hold F32, BF16, or I8 with the scales of \
+         its rows as \"{name}.scale\""
+    )]
     Kind {
         /// The tensor.
         name: String,
@@ -149,7 +154,8 @@ impl Weights {
         }
     }
 
-    /// Reads a safetensors file, and checks names, shapes, kinds, and that all is finite.
+    /// Reads a safetensors file, and checks names, shapes, kinds, and that all is finite. Tensors may
+    /// have fewer bits, as a coordinator sends them ([`secagg_learning::download`]).
     ///
     /// # Errors
     /// A [`WeightsError`] that names the tensor and what is wrong with it.
@@ -163,7 +169,8 @@ impl Weights {
         let mut names = file.names();
         names.sort_unstable();
         for name in names {
-            if !description.shapes().iter().any(|shape| shape.name == name) {
+            let is_known = |name: &str| description.shapes().iter().any(|own| own.name == name);
+            if !is_known(name) && !stored::are_scales(&file, name, is_known) {
                 return Err(WeightsError::Unexpected {
                     name: name.to_owned(),
                 });
@@ -175,13 +182,6 @@ impl Weights {
             let tensor = file
                 .tensor(&shape.name)
                 .map_err(|_| WeightsError::Missing { name: name() })?;
-            if tensor.dtype() != Dtype::F32 {
-                let found = format!("{:?}", tensor.dtype());
-                return Err(WeightsError::Kind {
-                    name: name(),
-                    found,
-                });
-            }
             if tensor.shape() != shape.dimensions {
                 return Err(WeightsError::Shape {
                     name: name(),
@@ -189,8 +189,7 @@ impl Weights {
                     expected: shape.dimensions.clone(),
                 });
             }
-            let (elements, _) = tensor.data().as_chunks::<4>();
-            values.extend(elements.iter().map(|&bytes| f32::from_le_bytes(bytes)));
+            stored::read(&file, shape, &tensor, &mut values)?;
         }
         Self::new(description, values)
     }

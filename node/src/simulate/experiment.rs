@@ -13,7 +13,7 @@ mod tests;
 use std::path::PathBuf;
 
 use secagg::{Choice, ChooserError, GraphKind, ThreatModel};
-use secagg_learning::{Parts, Plan, StoppingRule, cohort::assumptions};
+use secagg_learning::{Parts, Plan, StoppingRule, WeightsDown, cohort::assumptions};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -42,6 +42,8 @@ pub struct Rounds {
     pub evaluate_every: u32,
     /// The state is saved after every so many rounds, and with each best evaluation.
     pub save_every: u32,
+    /// In how many bits the weights go down to the clients.
+    pub weights_down: WeightsDown,
 }
 
 /// Where the updates come from.

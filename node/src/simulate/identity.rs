@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use secagg_learning::Plan;
+use secagg_learning::{Plan, WeightsDown};
 use secagg_wire::digest::Hasher;
 use serde::Serialize;
 
@@ -18,6 +18,9 @@ struct Identity<'a> {
     evaluate_every: u32,
     patience: Option<u32>,
     min_delta: f64,
+    /// Left out where it is none: runs of before have no other digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weights_down: Option<WeightsDown>,
     split: Option<Split>,
     synthetic: Option<Synthetic>,
     clients: u32,
@@ -49,6 +52,7 @@ pub(super) fn digest(
         evaluate_every: rounds.evaluate_every,
         patience: rounds.stopping.patience,
         min_delta: rounds.stopping.min_delta,
+        weights_down: Some(rounds.weights_down).filter(|down| *down != WeightsDown::F32),
         split,
         synthetic,
         clients: cohort.clients,

@@ -1,18 +1,22 @@
 //! Pictures of results: loss and accuracy against rounds and against bytes, several experiments in
 //! one.
 
+mod summary;
+
 use std::error::Error;
 use std::path::Path;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
+use self::summary::Summary;
 use super::SimulateError;
 use super::results::{Results, RoundLine};
 
-/// Draws the results into an SVG file of four panels: top-1 accuracy and loss on the validation
+/// Draws the results into an SVG file of five panels: top-1 accuracy and loss on the validation
 /// text, over rounds and over the megabytes that a client would have sent that took part in every
-/// round. Where the experiments' bytes differ much, their axis is logarithmic.
+/// round, and each experiment's best accuracy over what a client sends in a round. Where the
+/// experiments' bytes differ much, the axis of the former is logarithmic; that of the latter always is.
 ///
 /// # Errors
 /// [`SimulateError::Plot`] where no weights were ever evaluated, or where the file cannot be
@@ -22,17 +26,23 @@ pub fn draw(results: &[Results], path: &Path) -> Result<(), SimulateError> {
         path: path.to_owned(),
         problem,
     };
-    let series: Vec<Series> = results
+    let evaluated = |results: &&Results| {
+        let mut lines = results.rounds.iter();
+        lines.any(|line| line.validation.is_some())
+    };
+    let results: Vec<&Results> = results.iter().filter(evaluated).collect();
+    let series: Vec<Series> = results.iter().copied().map(Series::new).collect();
+    let summaries: Vec<(usize, Summary)> = results
         .iter()
-        .map(Series::new)
-        .filter(|series| !series.points.is_empty())
+        .enumerate()
+        .filter_map(|(index, results)| Some((index, Summary::new(results)?)))
         .collect();
     if series.is_empty() {
         return Err(failed(
             "in none of the results were weights evaluated".to_owned(),
         ));
     }
-    draw_all(&series, path).map_err(|error| failed(error.to_string()))
+    draw_all(&series, &summaries, path).map_err(|error| failed(error.to_string()))
 }
 
 /// One experiment's evaluated rounds.
@@ -82,15 +92,21 @@ type Drawn = Result<(), Box<dyn Error>>;
 
 const WIDTH: u32 = 1000;
 const PANELS: u32 = 720;
+const SUMMARY: u32 = 400;
 const LEGEND_COLUMNS: usize = 3;
 const LEGEND_ROW: u32 = 22;
 
-fn draw_all(series: &[Series], path: &Path) -> Drawn {
+fn draw_all(series: &[Series], summaries: &[(usize, Summary)], path: &Path) -> Drawn {
     let rows = u32::try_from(series.len().div_ceil(LEGEND_COLUMNS))?;
-    let size = (WIDTH, PANELS + LEGEND_ROW * rows + 12);
+    let height = match summaries {
+        [] => PANELS,
+        _ => PANELS + SUMMARY,
+    };
+    let size = (WIDTH, height + LEGEND_ROW * rows + 12);
     let area = SVGBackend::new(path, size).into_drawing_area();
     area.fill(&WHITE)?;
-    let (panels, legend) = area.split_vertically(PANELS);
+    let (panels, legend) = area.split_vertically(height);
+    let (panels, below) = panels.split_vertically(PANELS);
     let logarithmic = differs_much(series);
     let bytes = if logarithmic {
         "MB sent by a client, logarithmic"
@@ -124,6 +140,9 @@ fn draw_all(series: &[Series], path: &Path) -> Drawn {
             logarithmic,
         };
         panel.draw(series, &area)?;
+    }
+    if !summaries.is_empty() {
+        summary::draw(summaries, &below, &area)?;
     }
     draw_legend(series, &legend)?;
     Ok(area.present()?)
@@ -283,14 +302,23 @@ mod tests {
             "MB sent by a client, logarithmic",
             "top-1 accuracy, %",
             "loss, nats a token",
+            "best top-1 accuracy, %",
+            "kB sent by a client in a round, logarithmic",
         ] {
             assert!(drawn.contains(text), "no {text}");
         }
-        // Two experiments in four panels, three points each, but for round 0 over bytes.
-        assert_eq!(drawn.matches("<circle").count(), 2 * (3 + 2 + 3 + 2));
+        // Two experiments in four panels, three points each, but for round 0 over bytes; and one each.
+        assert_eq!(drawn.matches("<circle").count(), 2 * (3 + 2 + 3 + 2 + 1));
+        assert_eq!(drawn.matches("fedadam").count(), 2, "legend and summary");
         draw(&[results("one", 5)], &path).unwrap();
         let drawn = fs::read_to_string(&path).unwrap();
-        assert!(!drawn.contains("logarithmic"));
+        assert!(!drawn.contains("MB sent by a client, logarithmic"));
+        // Only the initial weights: nothing was sent.
+        let mut begun = results("begun", 5);
+        begun.rounds.truncate(1);
+        draw(&[begun], &path).unwrap();
+        let drawn = fs::read_to_string(&path).unwrap();
+        assert!(drawn.contains("top-1 accuracy, %") && !drawn.contains("best top-1"));
     }
 
     #[test]

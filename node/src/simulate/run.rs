@@ -42,6 +42,8 @@ pub struct Simulation {
     choice: Choice,
     protocol: Protocol,
     state: State,
+    /// The state's weights as clients receive them.
+    received: Vec<f32>,
     log: Log,
     /// Whether the line of round 0 is still to be written.
     fresh: bool,
@@ -145,6 +147,8 @@ impl Simulation {
             Some(state) => state,
             None => State::new(initial, plan.server())?,
         };
+        let mut received = state.weights.clone();
+        clients.receive(experiment.rounds.weights_down, &mut received);
         Ok(Self {
             protocol: Protocol::new(experiment.seed, cohort.threat_model, &choice),
             experiment,
@@ -155,6 +159,7 @@ impl Simulation {
             parameters,
             choice,
             state,
+            received,
             log,
             fresh,
         })
@@ -277,7 +282,7 @@ impl Simulation {
             weight: counters.value(Counter::Weight),
             validation,
             bytes_up: traffic.up(),
-            bytes_down: traffic.down() + self.weights_bytes(),
+            bytes_down: traffic.down() + self.clients.bytes_down(rounds.weights_down),
             seconds,
         })
     }
@@ -295,7 +300,7 @@ impl Simulation {
     ) -> Result<(Vector, Spent), SimulateError> {
         let (experiment, round) = (self.experiment.seed, self.state.round + 1);
         let (clients, plan) = (&mut self.clients, &self.plan);
-        let (weights, residuals) = (&self.state.weights, &self.state.residuals);
+        let (weights, residuals) = (&self.received, &self.state.residuals);
         let codec = UpdateCodec::new(plan);
         let mut done = 0;
         let mut input = |client: u32, seconds: &mut Seconds| {
@@ -350,16 +355,19 @@ impl Simulation {
             } = &mut self.state;
             let factor = self.plan.server_schedule().factor(step);
             optimizer.step_with(factor, &self.plan.update().parts, weights, &delta)?;
+            self.received.clone_from(weights);
+            let down = self.experiment.rounds.weights_down;
+            self.clients.receive(down, &mut self.received);
         }
         seconds.codec += opened.since(start);
         seconds.optimizer += opened.seconds();
         Ok(decoded.counters)
     }
 
-    /// Evaluates the weights and notes their figure.
+    /// Evaluates the weights that clients receive and notes their figure, as a coordinator does.
     fn evaluate(&mut self, seconds: &mut Seconds) -> Result<Option<ValidationLine>, SimulateError> {
         let start = CpuTime::now();
-        let Some(evaluation) = self.clients.evaluate(&self.state.weights)? else {
+        let Some(evaluation) = self.clients.evaluate(&self.received)? else {
             return Ok(None);
         };
         seconds.evaluation += start.seconds();
@@ -419,11 +427,6 @@ impl Simulation {
             plan_digest: [0; 32],
         };
         Session::new(self.parameters.clone(), context)
-    }
-
-    /// The weights on the way down, 32 bits each.
-    fn weights_bytes(&self) -> u64 {
-        4 * u64::from(self.plan.update().parameters)
     }
 }
 

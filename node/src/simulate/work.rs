@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use rand_chacha::rand_core::Rng;
 use secagg::Session;
-use secagg_learning::{Counters, Directions, Evolution, Parts, Plan};
+use secagg_learning::{Counters, Directions, Evolution, Parts, Plan, WeightsDown};
 use secagg_wire::digest::Hasher;
 
 use super::SimulateError;
@@ -86,6 +86,22 @@ impl Clients {
                 let tensors = shapes.map(|shape| (shape.name.as_str(), shape.elements()));
                 Ok(Parts::of_tensors(tensors, patterns)?)
             }
+        }
+    }
+
+    /// Turns the weights into what clients receive of them.
+    pub(super) fn receive(&self, down: WeightsDown, weights: &mut [f32]) {
+        match self {
+            Self::Text(text) => down.received(text.dimensions(), weights),
+            Self::Synthetic(_) => down.received([weights.len()].chunks(1), weights),
+        }
+    }
+
+    /// Bytes of the weights that a client receives.
+    pub(super) fn bytes_down(&self, down: WeightsDown) -> u64 {
+        match self {
+            Self::Text(text) => down.bytes(text.dimensions()),
+            Self::Synthetic(synthetic) => down.bytes([synthetic.parameters as usize].chunks(1)),
         }
     }
 
@@ -173,6 +189,11 @@ impl Clients {
 type Trained = (Vec<f32>, TrainingLoss, u64);
 
 impl TextClients {
+    fn dimensions(&self) -> impl Iterator<Item = &[usize]> {
+        let shapes = self.description.shapes().iter();
+        shapes.map(|shape| shape.dimensions.as_slice())
+    }
+
     fn train(
         &mut self,
         client: u32,

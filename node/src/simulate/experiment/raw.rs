@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use secagg::{GraphKind, MAX_COHORT, MAX_SPARSE_COHORT, MIN_COHORT, ThreatModel};
-use secagg_learning::{Schedule, StoppingRule};
+use secagg_learning::{Schedule, StoppingRule, WeightsDown};
 use serde::Deserialize;
 
 use super::{
@@ -41,6 +41,7 @@ struct RawRounds {
     evaluate_every: i64,
     save_every: i64,
     server_schedule: Schedule,
+    weights_down: WeightsDown,
 }
 
 impl Default for RawRounds {
@@ -52,6 +53,7 @@ impl Default for RawRounds {
             evaluate_every: 1,
             save_every: 10,
             server_schedule: Schedule::Constant,
+            weights_down: WeightsDown::F32,
         }
     }
 }
@@ -185,6 +187,7 @@ impl RawRounds {
             },
             evaluate_every: whole("rounds.evaluate_every", self.evaluate_every, 1..=MANY)?,
             save_every: whole("rounds.save_every", self.save_every, 1..=MANY)?,
+            weights_down: self.weights_down,
         })
     }
 }

@@ -309,6 +309,48 @@ fn rounds_that_lose_too_many_are_abandoned() {
 }
 
 #[test]
+fn weights_go_down_in_fewer_bits() {
+    let folder = data();
+    let folder = folder.path();
+    // Rows of the embedding with 8 elements are long enough for scales.
+    let text = TEXT
+        .replace("embedding = 4", "embedding = 8")
+        .replace("projection = 4", "projection = 8");
+    run(&text, folder, "f32");
+    let whole = timeless(folder, "f32");
+    let parameters = f64::from(whole.header.parameters);
+    for (down, expected) in [("bf16", 2.0..2.001), ("int8", 1.4..1.7)] {
+        let text = text.replace("[rounds]", &format!("[rounds]\nweights_down = \"{down}\""));
+        goes_on_to_the_same_results(&text, folder, down);
+        let out = format!("{down}/whole");
+        let found = timeless(folder, &out);
+        assert_ne!(found.header.digest, whole.header.digest);
+        let (line, of_whole) = (&found.rounds[1], &whole.rounds[1]);
+        assert_eq!(line.bytes_up, of_whole.bytes_up);
+        let saved = (of_whole.bytes_down - line.bytes_down) as f64;
+        let each = 4.0 - saved / parameters;
+        assert!(expected.contains(&each), "{down}: {each} bytes a parameter");
+        // What was evaluated is a little off, and so is what was trained.
+        let loss = |results: &Results, round: usize| {
+            let validation = results.rounds[round].validation.unwrap();
+            validation.loss.unwrap()
+        };
+        for round in [0, 3, 6, 8] {
+            let (found, whole) = (loss(&found, round), loss(&whole, round));
+            assert!(
+                found != whole && (found - whole).abs() < 0.2,
+                "{found} {whole}"
+            );
+        }
+        assert!(loss(&found, 8) < loss(&found, 0));
+        assert_ne!(
+            bytes(folder, &out, LAST_FILE),
+            bytes(folder, "f32", LAST_FILE)
+        );
+    }
+}
+
+#[test]
 fn a_sparse_graph_serves_many_clients() {
     let folder = data();
     let text = "
@@ -396,7 +438,7 @@ fn a_client_that_cannot_train_is_named() {
     let mut simulation = open(&text, folder.path(), "out").unwrap();
     let stopped = simulation.run(&mut |_| ControlFlow::Break(()));
     assert!(matches!(stopped, Err(SimulateError::Stopped)));
-    simulation.state.weights[7] = f32::NAN;
+    simulation.received[7] = f32::NAN;
     let failed = simulation.run(&mut |_| ControlFlow::Continue(()));
     match failed {
         Err(SimulateError::Training {

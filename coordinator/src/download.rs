@@ -1,0 +1,157 @@
+//! The weights as nodes get them: the file of the last round, or a copy of it in fewer bits.
+//!
+//! The copy has each tensor under its name, as F32, BF16 or I8; the scales of I8 are F32 under the name
+//! with `.scale`, one for each index of the first dimension. It is the same for the same weights, so that
+//! a coordinator that is started again announces the same digest.
+
+use std::borrow::Cow;
+
+use safetensors::{Dtype, View};
+use secagg_learning::download::{Coding, Int8Rows, SCALES, WeightsDown, to_bf16};
+
+use crate::model::{ModelFile, Shapes, WeightsError};
+
+/// What nodes get of a file of weights.
+///
+/// # Errors
+/// [`WeightsError`] where the file is not the model's; [`WeightsError::ScaleName`] where a tensor has
+/// the name that another's scales need.
+pub(crate) fn file_down(
+    shapes: &Shapes,
+    file: &ModelFile,
+    down: WeightsDown,
+) -> Result<ModelFile, WeightsError> {
+    if down == WeightsDown::F32 {
+        return Ok(file.clone());
+    }
+    let flat = shapes.flat(&file.bytes)?;
+    let mut rest = flat.as_slice();
+    let mut tensors: Vec<(String, Tensor<'_>)> = Vec::new();
+    for (name, dimensions) in shapes.tensors() {
+        if let Some(of) = name.strip_suffix(SCALES)
+            && shapes.tensors().any(|(other, _)| other == of)
+        {
+            let name = name.to_owned();
+            return Err(WeightsError::ScaleName { name });
+        }
+        let (elements, after) = rest.split_at(dimensions.iter().product());
+        rest = after;
+        let mut add = |name: &str, kind, shape, data| {
+            let tensor = Tensor { kind, shape, data };
+            tensors.push((name.to_owned(), tensor));
+        };
+        match down.coding(dimensions) {
+            Coding::F32 => add(name, Dtype::F32, dimensions, floats(elements)),
+            Coding::Bf16 => {
+                let data = elements.iter().flat_map(|&x| to_bf16(x).to_le_bytes());
+                add(name, Dtype::BF16, dimensions, data.collect());
+            }
+            Coding::Int8 { columns } => {
+                let rows = Int8Rows::nearest(columns, elements);
+                let weights = rows.weights.iter().map(|weight| weight.cast_unsigned());
+                add(name, Dtype::I8, dimensions, weights.collect());
+                let scales = format!("{name}{SCALES}");
+                add(&scales, Dtype::F32, &dimensions[..1], floats(&rows.scales));
+            }
+        }
+    }
+    Ok(ModelFile::new(safetensors::serialize(tensors, None)?))
+}
+
+fn floats(elements: &[f32]) -> Vec<u8> {
+    elements.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+struct Tensor<'a> {
+    kind: Dtype,
+    shape: &'a [usize],
+    data: Vec<u8>,
+}
+
+impl View for Tensor<'_> {
+    fn dtype(&self) -> Dtype {
+        self.kind
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.data.as_slice().into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.data.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use safetensors::SafeTensors;
+
+    use super::*;
+    use crate::model::FloatView;
+
+    fn file(tensors: &[(&str, &[usize])]) -> ModelFile {
+        let elements: Vec<f32> = (0..4_000_u16).map(|n| f32::from(n % 251) - 125.0).collect();
+        let views = tensors.iter().map(|(name, shape)| {
+            let elements = &elements[..shape.iter().product()];
+            (*name, FloatView { shape, elements })
+        });
+        ModelFile::new(safetensors::serialize(views, None).unwrap())
+    }
+
+    #[test]
+    fn a_copy_is_smaller_and_always_the_same() {
+        let weights = file(&[("bias", &[9]), ("matrix", &[40, 100])]);
+        let shapes = Shapes::read(&weights.bytes).unwrap();
+        let down = |down| file_down(&shapes, &weights, down).unwrap();
+        assert_eq!(down(WeightsDown::F32).digest, weights.digest);
+        let of = |file: &ModelFile| -> Vec<(String, Dtype, Vec<usize>)> {
+            let tensors = SafeTensors::deserialize(&file.bytes).unwrap();
+            let mut all: Vec<_> = tensors
+                .iter()
+                .map(|(name, view)| (name.to_owned(), view.dtype(), view.shape().to_vec()))
+                .collect();
+            all.sort_by(|a, b| a.0.cmp(&b.0));
+            all
+        };
+        let tensor = |name: &str, kind, shape: &[usize]| (name.to_owned(), kind, shape.to_vec());
+        let half = down(WeightsDown::Bf16);
+        assert_eq!(
+            of(&half),
+            [
+                tensor("bias", Dtype::BF16, &[9]),
+                tensor("matrix", Dtype::BF16, &[40, 100])
+            ]
+        );
+        let quarter = down(WeightsDown::Int8);
+        assert_eq!(
+            of(&quarter),
+            [
+                tensor("bias", Dtype::BF16, &[9]),
+                tensor("matrix", Dtype::I8, &[40, 100]),
+                tensor("matrix.scale", Dtype::F32, &[40])
+            ]
+        );
+        let ratio = |file: &ModelFile| file.bytes.len() as f64 / weights.bytes.len() as f64;
+        assert!(
+            ratio(&half) <= 0.51 && ratio(&quarter) <= 0.27,
+            "{}",
+            ratio(&quarter)
+        );
+        assert_eq!(down(WeightsDown::Int8).digest, quarter.digest);
+    }
+
+    #[test]
+    fn a_tensor_with_the_name_of_scales_is_refused() {
+        let weights = file(&[("a", &[10, 10]), ("a.scale", &[10])]);
+        let shapes = Shapes::read(&weights.bytes).unwrap();
+        match file_down(&shapes, &weights, WeightsDown::Int8) {
+            Err(WeightsError::ScaleName { name }) => assert_eq!(name, "a.scale"),
+            other => panic!("{other:?}"),
+        }
+        assert!(file_down(&shapes, &weights, WeightsDown::F32).is_ok());
+    }
+}

@@ -94,7 +94,9 @@ mod tests {
     use crate::model::FloatView;
 
     fn file(tensors: &[(&str, &[usize])]) -> ModelFile {
-        let elements: Vec<f32> = (0..4_000_u16).map(|n| f32::from(n % 251) - 125.0).collect();
+        let elements: Vec<f32> = (0..40_000_u16)
+            .map(|n| f32::from(n % 251) - 125.0)
+            .collect();
         let views = tensors.iter().map(|(name, shape)| {
             let elements = &elements[..shape.iter().product()];
             (*name, FloatView { shape, elements })
@@ -104,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_copy_is_smaller_and_always_the_same() {
-        let weights = file(&[("bias", &[9]), ("matrix", &[40, 100])]);
+        let weights = file(&[("bias", &[9]), ("matrix", &[400, 100])]);
         let shapes = Shapes::read(&weights.bytes).unwrap();
         let down = |down| file_down(&shapes, &weights, down).unwrap();
         assert_eq!(down(WeightsDown::F32).digest, weights.digest);
@@ -123,7 +125,7 @@ mod tests {
             of(&half),
             [
                 tensor("bias", Dtype::BF16, &[9]),
-                tensor("matrix", Dtype::BF16, &[40, 100])
+                tensor("matrix", Dtype::BF16, &[400, 100])
             ]
         );
         let quarter = down(WeightsDown::Int8);
@@ -131,8 +133,8 @@ mod tests {
             of(&quarter),
             [
                 tensor("bias", Dtype::BF16, &[9]),
-                tensor("matrix", Dtype::I8, &[40, 100]),
-                tensor("matrix.scale", Dtype::F32, &[40])
+                tensor("matrix", Dtype::I8, &[400, 100]),
+                tensor("matrix.scale", Dtype::F32, &[400])
             ]
         );
         let ratio = |file: &ModelFile| file.bytes.len() as f64 / weights.bytes.len() as f64;

@@ -101,10 +101,10 @@ fn a_model_is_trained_by_nodes_that_get_it_in_8_bits() -> Result<()> {
     let mut world = World::with_model(&MODEL, 3, &settings, &[])?;
     let [before, after] = losses(&mut world, ROUNDS)?;
     println!("from {before} to {after} nats a token");
-    ensure!(after < 0.8 * before, "from {before} to {after}");
+    ensure!(after < 0.5 * before, "from {before} to {after}");
     // The first weights too: what they are in f32 came with the model.
     let (first, second) = (received(&mut world, 1)?, received(&mut world, 2)?);
-    let weights = world.coordinator.weights(1)?;
+    let weights = world.coordinator.weights(ROUNDS)?;
     let elements: usize = weights.values().map(|tensor| tensor.values.len()).sum();
     let whole = 4.0 * elements as f64;
     println!("{first} and {second} bytes of {whole}");
@@ -112,8 +112,7 @@ fn a_model_is_trained_by_nodes_that_get_it_in_8_bits() -> Result<()> {
         first <= 0.27 * whole && second <= 0.27 * whole,
         "{second} of {whole}"
     );
-    // With 8 bits a row of the embedding has at most 255 different values; of 96 elements in steps of
-    // their largest over 127 some would be the same.
+    // The coordinator's own are no multiples of a row's largest magnitude over 127.
     let embedding = &weights.get("embedding").context("no embedding")?.values;
     let in_steps = embedding.chunks_exact(96).filter(|row| {
         let largest = row.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
@@ -131,8 +130,8 @@ fn a_model_is_trained_by_nodes_that_get_it_in_8_bits() -> Result<()> {
 /// Half of the bytes, and all nodes get the same.
 #[test]
 fn weights_go_down_in_bf16() -> Result<()> {
-    let settings = [("rounds.rounds", "1"), ("rounds.weights_down", "\"bf16\"")];
     const MODEL: [&str; 6] = ["--kind", "gru", "--embedding", "96", "--units", "96"];
+    let settings = [("rounds.rounds", "1"), ("rounds.weights_down", "\"bf16\"")];
     let mut world = World::with_model(&MODEL, 3, &settings, &[])?;
     world.start_all()?;
     let last = world.round_complete(2)?;

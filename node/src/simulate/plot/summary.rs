@@ -153,8 +153,8 @@ fn arrange(dots: &[(i32, i32)], texts: &[&str], inside: Rectangle) -> Vec<Rectan
         .collect();
     let mut labels = Vec::with_capacity(dots.len());
     for (&(x, y), text) in dots.iter().zip(texts) {
-        // Seven pixels a character hold any but the widest words.
-        let width = 7 * i32::try_from(text.chars().count()).unwrap_or(i32::MAX / 16);
+        // Six pixels a character hold any but the widest words.
+        let width = 6 * i32::try_from(text.chars().count()).unwrap_or(i32::MAX / 16);
         let at = |left: i32, middle: i32| Rectangle {
             left,
             right: left + width,

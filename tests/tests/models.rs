@@ -200,7 +200,7 @@ fn says_numbers(numbers: &[&str], model: &[&str], rounds: u64, epochs: &str) -> 
 #[test]
 fn numbers_are_said_digit_by_digit() -> Result<()> {
     says_numbers(
-        &["--pairs", "100", "--digits", "1..=6", "--style", "digits"],
+        &["--pairs", "250", "--digits", "1..=6", "--style", "digits"],
         &[
             "--embedding",
             "32",
@@ -215,8 +215,8 @@ fn numbers_are_said_digit_by_digit() -> Result<()> {
             "--context",
             "8",
         ],
-        4,
-        "6",
+        6,
+        "8",
     )
 }
 

@@ -15,6 +15,7 @@ pub const DEFAULT_MEMORY: u64 = (DEFAULT_MEMORY_MB as u64) << 20;
 
 /// What training takes at its peak, on top of the model that is there before it. Never less than
 /// what is measured, and at most [`Estimate::FACTOR`] times as much where it is more than 64 MiB.
+/// Of pairs it may be more, where one text is much longer than the other: both count as the longer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Estimate {
     /// Bytes whatever the batch: gradients, the optimiser's state, copies of the weights.

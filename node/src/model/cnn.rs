@@ -71,6 +71,9 @@ const fn flat(sizes: CnnSizes) -> usize {
     sizes.second_filters as usize * (SIDE / 4) * (SIDE / 4)
 }
 
+/// 8 MiB: what the library takes for its convolutions, as measured.
+pub(super) const ONCE: usize = 2 << 20;
+
 /// How many numbers each layer makes of an image, the input first and without the scores.
 pub(super) fn widths(sizes: CnnSizes) -> Vec<usize> {
     /// Libtorch's convolutions compute so many filters at once, and keep as many.

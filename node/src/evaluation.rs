@@ -252,8 +252,11 @@ pub(crate) fn values<T: Element + Copy + Default>(tensor: &Tensor) -> Vec<T> {
 
 #[cfg(test)]
 mod tests {
+    use zeroize::Zeroizing;
+
     use super::*;
-    use crate::model::{ModelDescription, Sizes, Weights};
+    use crate::examples::{Image, PIXELS};
+    use crate::model::{ModelDescription, ModelFiles, Sizes, Weights};
     use crate::vocabulary::{UNKNOWN, Vocabulary};
 
     const WORDS: &str = "a a a a b b b c c d";
@@ -345,6 +348,42 @@ mod tests {
         assert_eq!(many.tokens, one.tokens * 200_000);
         assert_eq!(many.top1, one.top1 * 200_000);
         assert!((many.loss() - one.loss()).abs() < 1e-4);
+    }
+
+    /// All labels are answers, the first one too, where a language model has its special words.
+    #[test]
+    fn every_label_counts() {
+        let architecture = crate::model::every_kind_of_images()[0];
+        let description = ModelDescription::new(architecture, 1).unwrap();
+        let mut values = vec![0.0; description.parameters()];
+        let mut offset = 0;
+        for shape in description.shapes() {
+            if shape.name == "output_bias" {
+                // The scores of any image.
+                values[offset..offset + 5].copy_from_slice(&[4.0, 3.0, 2.0, 1.0, 0.0]);
+            }
+            offset += shape.elements();
+        }
+        let weights = Weights::new(&description, values).unwrap();
+        let model = Model::new(&description, &weights).unwrap();
+        let labels = ["0", "1", "2", "3", "4"].map(str::to_owned);
+        let vocabulary = Vocabulary::of_labels(labels.to_vec()).unwrap();
+        let files = ModelFiles::new(description, vocabulary).unwrap();
+        let image = |label: &str| Image {
+            label: Zeroizing::new(label.to_owned()),
+            pixels: Zeroizing::new([7; PIXELS]),
+        };
+        let lines = ["0", "0", "2", "3", "4"].map(|label| image(label).to_line());
+        let lines = lines.iter().map(|line| line.as_str());
+        let found = evaluate(&model, &Examples::new(&files, lines, 29).unwrap());
+        assert_eq!((found.top1, found.top3, found.tokens), (2, 3, 5));
+        let log_sum = [4.0_f64, 3.0, 2.0, 1.0, 0.0]
+            .map(f64::exp)
+            .iter()
+            .sum::<f64>()
+            .ln();
+        let expected = 5.0 * log_sum - (4.0 + 4.0 + 2.0 + 1.0);
+        assert!((found.loss_sum - expected).abs() < 1e-5, "{found:?}");
     }
 
     #[test]

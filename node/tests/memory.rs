@@ -93,6 +93,13 @@ fn kind(name: &str) -> Architecture {
             second_filters: 32,
             units: 128,
         }),
+        "cnn-thin" => Architecture::Cnn(CnnSizes {
+            vocabulary: 14,
+            kernel: 3,
+            first_filters: 2,
+            second_filters: 4,
+            units: 16,
+        }),
         _ => panic!("no kind {name}"),
     }
 }
@@ -109,6 +116,7 @@ fn the_estimate_holds_for_each_kind() {
         "encoder-decoder-sources",
         "mlp",
         "cnn",
+        "cnn-thin",
     ] {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "one_kind", "--ignored", "--nocapture"])

@@ -27,7 +27,8 @@ pub trait Predictor {
     }
 }
 
-/// libtorch's networks keep no state between calls: all words are read again for each prediction.
+/// libtorch's networks keep no state between calls: all words are read again for each prediction. A
+/// model that classifies images panics.
 impl Predictor for Model {
     type State = Vec<Token>;
 

@@ -71,18 +71,23 @@ const fn flat(sizes: CnnSizes) -> usize {
     sizes.second_filters as usize * (SIDE / 4) * (SIDE / 4)
 }
 
-/// How many numbers each layer makes of an image, the input first and without the scores: a
-/// convolution also unfolds what it reads, a copy for each place of its kernel.
+/// 8 MiB: what the library takes for its convolutions, as measured.
+pub(super) const ONCE: usize = 2 << 20;
+
+/// How many numbers each layer makes of an image, the input first and without the scores.
 pub(super) fn widths(sizes: CnnSizes) -> Vec<usize> {
-    let [first, second] = [sizes.first_filters, sizes.second_filters].map(|size| size as usize);
-    let half = PIXELS / 4;
+    /// Libtorch's convolutions compute so many filters at once, and keep as many.
+    const LANES: usize = 16;
+    let [first, second] = [sizes.first_filters, sizes.second_filters]
+        .map(|filters| (filters as usize).next_multiple_of(LANES));
+    let [half, quarter] = [PIXELS / 4, PIXELS / 16];
     vec![
         PIXELS,
-        // The convolution, its rectified values, and the places of the maxima (64 bits each).
         first * PIXELS,
+        // Maxima, and their places, of 64 bits each.
         first * half * 3,
         second * half,
-        flat(sizes) * 3,
+        second * quarter * 3,
         sizes.units as usize,
     ]
 }

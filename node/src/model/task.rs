@@ -34,6 +34,9 @@ pub(crate) struct Widths {
     pub(crate) all: usize,
     /// What one layer makes, at most; the scores are a layer too.
     pub(crate) widest: usize,
+    /// What the library needs beside, once, in numbers: its convolutions are programs that it makes
+    /// first.
+    pub(crate) once: usize,
 }
 
 impl Widths {
@@ -41,7 +44,10 @@ impl Widths {
         let vocabulary = description.vocabulary() as usize;
         match description.architecture() {
             Architecture::Mlp(sizes) => Self::of_layers(sizes.labels(), &super::mlp::widths(sizes)),
-            Architecture::Cnn(sizes) => Self::of_layers(sizes.labels(), &super::cnn::widths(sizes)),
+            Architecture::Cnn(sizes) => Self {
+                once: super::cnn::ONCE,
+                ..Self::of_layers(sizes.labels(), &super::cnn::widths(sizes))
+            },
             Architecture::CifgLstm(_)
             | Architecture::Lstm(_)
             | Architecture::Gru(_)
@@ -62,6 +68,7 @@ impl Widths {
                     answers: vocabulary,
                     all: widths.sum(),
                     widest: widest.copied().unwrap_or(1),
+                    once: 0,
                 }
             }
         }
@@ -75,6 +82,7 @@ impl Widths {
             answers,
             all: layers.iter().sum(),
             widest: widest.max(answers),
+            once: 0,
         }
     }
 }

@@ -43,7 +43,7 @@ impl Estimate {
         let widths = description.widths();
         let (scores, activations) = (widths.answers as u64, widths.all as u64);
         Self {
-            fixed: FLOAT * copies * parameters + OVERHEAD,
+            fixed: FLOAT * (copies * parameters + widths.once as u64) + OVERHEAD,
             position: FLOAT * (SCORES * scores + ACTIVATIONS * activations),
         }
     }

@@ -6,7 +6,9 @@ use secagg_wire::message::DeclineReason;
 use serde_json::Value;
 
 use super::*;
-use crate::model::{ModelDescription, Sizes};
+use crate::digits::Sheet;
+use crate::examples::Image;
+use crate::model::{Architecture, MlpSizes, ModelDescription, Sizes};
 use crate::participate::round::RoundError;
 use crate::store::Split;
 use crate::training::DEFAULT_MEMORY;
@@ -45,6 +47,21 @@ impl Device {
             weights: Weights::initial(&description),
             model: ModelFiles::new(description, vocabulary).unwrap(),
         }
+    }
+
+    /// The same with a model that classifies images, of these labels.
+    fn with_image_model(mut self, labels: &[&str]) -> Self {
+        let labels = labels.iter().map(ToString::to_string).collect();
+        let vocabulary = Vocabulary::of_labels(labels).unwrap();
+        let mlp = Architecture::Mlp(MlpSizes {
+            vocabulary: u32::try_from(vocabulary.len()).unwrap(),
+            units: 4,
+            layers: 1,
+        });
+        let description = ModelDescription::new(mlp, 3).unwrap();
+        self.weights = Weights::initial(&description);
+        self.model = ModelFiles::new(description, vocabulary).unwrap();
+        self
     }
 
     fn plan(&self, training: TrainingPlan) -> Plan {
@@ -317,5 +334,46 @@ fn a_node_that_explores_sends_a_number_a_direction() {
         expected
             .iter()
             .any(|element| f64::from(element.abs()) > 2.0 * bound)
+    );
+}
+
+#[test]
+fn images_count_as_one_prediction_each() {
+    let sheet = Sheet {
+        seed: 1,
+        images: 20,
+        alpha: None,
+    };
+    let lines: Vec<_> = sheet.person(0).iter().map(Image::to_line).collect();
+    let lines: Vec<&str> = lines.iter().map(|line| line.as_str()).collect();
+    let digits = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    let device = Device::new(&lines).with_image_model(&digits);
+    let (counters, update) = device.computed(&device.plan(TRAINING));
+    assert_eq!(counters.value(Counter::Weight), 18);
+    assert_eq!(counters.value(Counter::ValidationTokens), 2);
+    assert!(counters.value(Counter::ValidationTop1) <= 2);
+    assert!(update.iter().any(|element| *element != 0.0));
+}
+
+/// What is wrong stands in the node's own log, and the coordinator hears nothing of it.
+#[test]
+fn lines_that_are_no_images_are_refused_and_not_told() {
+    let device = Device::new(&["see you at the station"]).with_image_model(&["0", "1"]);
+    let plan = device.plan(TRAINING);
+    let error = device.compute(&plan, DEFAULT_MEMORY).0.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            LocalError::Examples(ExampleError::Image { place: 1, .. })
+        ),
+        "{error}"
+    );
+    assert!(error.to_string().contains("example 1"), "{error}");
+    let DeclineReason::Other(reason) = RoundError::from(error).decline_reason() else {
+        panic!("another reason");
+    };
+    assert_eq!(
+        reason.to_string(),
+        "what this node has is not what the model learns from"
     );
 }

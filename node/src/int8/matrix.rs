@@ -1,5 +1,7 @@
 //! A matrix of 8-bit weights.
 
+use secagg_learning::download::Int8Rows;
+
 /// Rows of 8-bit weights, each with a scale.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Matrix {
@@ -9,9 +11,6 @@ pub(super) struct Matrix {
     /// Of each row; finite and not negative.
     scales: Vec<f32>,
 }
-
-/// The largest absolute value of a weight.
-const LARGEST: f32 = 127.0;
 
 /// Products that are added up side by side, so that the compiler can use vector instructions.
 const LANES: usize = 16;
@@ -29,20 +28,7 @@ impl Matrix {
 
     /// The nearest 8-bit weights to these, which are finite.
     pub(super) fn quantise(columns: usize, values: &[f32]) -> Self {
-        let mut weights = Vec::with_capacity(values.len());
-        let mut scales = Vec::with_capacity(values.len() / columns);
-        for row in values.chunks_exact(columns) {
-            let largest = row.iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
-            let scale = largest / LARGEST;
-            // Without a scale, all are zero, or too small for one.
-            let inverse = if scale.is_normal() {
-                scale.recip()
-            } else {
-                0.0
-            };
-            scales.push(if inverse > 0.0 { scale } else { 0.0 });
-            weights.extend(row.iter().map(|weight| nearest(weight * inverse)));
-        }
+        let Int8Rows { weights, scales } = Int8Rows::nearest(columns, values);
         Self::from_parts(columns, weights, scales)
     }
 
@@ -92,16 +78,6 @@ fn dot(row: &[i8], vector: &[f32]) -> f32 {
     let rest = row_rest.iter().zip(vector_rest);
     let rest: f32 = rest.map(|(&weight, value)| f32::from(weight) * value).sum();
     lanes.iter().sum::<f32>() + rest
-}
-
-fn nearest(multiple: f32) -> i8 {
-    let rounded = multiple.round().clamp(-LARGEST, LARGEST);
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a whole number from −127 to 127"
-    )]
-    let weight = rounded as i8;
-    weight
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use secagg_learning::download::SCALES;
 use thiserror::Error;
 
 use super::check_kind;
@@ -246,7 +247,7 @@ fn columns(shape: &TensorShape) -> Option<usize> {
 }
 
 fn scale_name(matrix: &str) -> String {
-    format!("{matrix}.scale")
+    format!("{matrix}{SCALES}")
 }
 
 fn missing(name: &str) -> Int8Error {

@@ -130,14 +130,13 @@ impl Shapes {
         tensors.map(|(name, shape)| (name.as_str(), shape.as_slice()))
     }
 
-    /// Where tensors lie in the flat vector: those with one of these names, or whose names begin with
-    /// what stands before a `*`. Without any pattern it is all of them.
+    /// Where tensors or rows of them lie in the flat vector; see [`Parts::of_tensors`].
     ///
     /// # Errors
     /// [`TensorsError`] that names the pattern.
     pub fn parts(&self, patterns: &[String]) -> Result<Parts, TensorsError> {
         let tensors = self.tensors.iter();
-        let tensors = tensors.map(|(name, shape)| (name.as_str(), shape.iter().product()));
+        let tensors = tensors.map(|(name, shape)| (name.as_str(), shape.as_slice()));
         Parts::of_tensors(tensors, patterns)
     }
 

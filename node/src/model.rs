@@ -12,6 +12,7 @@ mod dense;
 mod description;
 mod encoder_decoder;
 mod folder;
+mod frozen;
 mod gru;
 mod lstm;
 mod mlp;
@@ -37,6 +38,8 @@ pub use folder::{
     CURRENT_FILE, DESCRIPTION_FILE, INITIAL_FILE, ModelError, ModelFiles, VOCABULARY_FILE,
     newest_weights,
 };
+use frozen::FrozenRows;
+pub(crate) use frozen::KeptRows;
 pub(crate) use pairs::PairInput;
 pub use task::Task;
 pub(crate) use task::Widths;
@@ -95,6 +98,8 @@ pub struct Model {
     /// The variables in the flat vector's order.
     ordered: Vec<Tensor>,
     network: Network,
+    /// Rows that training leaves as they are, of variables whose other rows it changes.
+    frozen: FrozenRows,
 }
 
 impl Model {
@@ -116,6 +121,7 @@ impl Model {
             variables,
             ordered,
             network,
+            frozen: FrozenRows::default(),
         };
         model.load_flat(weights.values())?;
         Ok(model)
@@ -165,18 +171,26 @@ impl Model {
         Weights::new(&self.description, self.to_flat())
     }
 
-    /// Lets training change the tensors in these parts of the flat vector, and no others.
-    pub fn train_only(&self, parts: &Parts) {
+    /// Lets training change the rows of tensors (their first dimension) that lie in these parts of the
+    /// flat vector, and no others. A row that lies in them only in part is not changed.
+    pub fn train_only(&mut self, parts: &Parts) {
         let parts: Vec<_> = parts.stretches(self.description.parameters()).collect();
+        self.frozen = FrozenRows::default();
         let mut start = 0;
-        for variable in &self.ordered {
-            let end = start + variable.numel();
-            let trained = parts
-                .iter()
-                .any(|part| part.start <= start && end <= part.end);
-            let _ = variable.set_requires_grad(trained);
-            start = end;
+        for (variable, shape) in self.ordered.iter().zip(self.description.shapes()) {
+            let trained = shape.rows_within(start, &parts);
+            let some = !trained.is_empty();
+            let _ = variable.set_requires_grad(some);
+            if some {
+                self.frozen.keep_all_but(variable, &trained);
+            }
+            start += shape.elements();
         }
+    }
+
+    /// The rows that training must leave as they are.
+    pub(crate) fn frozen(&self) -> &FrozenRows {
+        &self.frozen
     }
 
     /// The optimiser's view of the weights.

@@ -223,13 +223,14 @@ impl<'a> Trainer<'a> {
         task.plan.check()?;
         let longest = (0..data.len()).map(|index| data.positions(index)).max();
         let longest = longest.ok_or(TrainingError::NoText)?;
-        let estimate = Estimate::new(model.description(), task.plan);
+        let estimate =
+            Estimate::new(model.description(), task.plan).with_copies(model.frozen().elements());
         let most = estimate.positions(task.memory, longest as u64)?;
         Ok(Self {
             model,
             data,
             task: *task,
-            descent: Descent::new(model.variables(), task.plan),
+            descent: Descent::new(model, task.plan),
             estimate,
             most_positions: usize::try_from(most).unwrap_or(usize::MAX),
             largest: 0,

@@ -155,7 +155,9 @@ fraction = 1.0
 # 1 / fraction times as long then: raise clip_norm. Suits nodes that take part often.
 feedback = false
 # The tensors that are trained and sent, by their names in initial.safetensors: ["output_bias"], or
-# by the beginning of their names: ["output*"]. The others stay as they are. [] for all of them.
+# by the beginning of their names: ["output*"]. Of ["embedding[0..1000]"] it is the first thousand rows,
+# which are the special tokens and the most frequent words of the vocabulary: the same for all nodes,
+# whatever they wrote. All else stays as it is, to the bit. [] for all of them.
 tensors = []
 
 [training]

@@ -283,6 +283,20 @@ impl ModelDescription {
         &self.shapes
     }
 
+    /// Whether a row of a tensor begins at this place of the flat vector, or the last one has ended.
+    #[must_use]
+    pub fn is_between_rows(&self, place: usize) -> bool {
+        let mut start = 0;
+        for shape in &self.shapes {
+            let end = start + shape.elements();
+            if place < end {
+                return (place - start).is_multiple_of(shape.row());
+            }
+            start = end;
+        }
+        place == start
+    }
+
     /// How many weights there are in all tensors together.
     #[must_use]
     pub fn parameters(&self) -> usize {

@@ -2,6 +2,8 @@
 
 mod stored;
 
+use std::ops::Range;
+
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use safetensors::tensor::TensorView;
@@ -33,6 +35,29 @@ impl TensorShape {
     #[must_use]
     pub fn elements(&self) -> usize {
         self.dimensions.iter().product()
+    }
+
+    /// How many elements a row has, which is one place of the first dimension; never 0.
+    #[must_use]
+    pub fn row(&self) -> usize {
+        let columns = self.dimensions.get(1..).unwrap_or_default();
+        columns.iter().product::<usize>().max(1)
+    }
+
+    /// The rows that lie as a whole in these stretches of a flat vector, of which the tensor begins at
+    /// `start`.
+    pub(super) fn rows_within(
+        &self,
+        start: usize,
+        stretches: &[Range<usize>],
+    ) -> Vec<Range<usize>> {
+        let (row, end) = (self.row(), start + self.elements());
+        let rows = stretches.iter().map(|stretch| {
+            let first = stretch.start.clamp(start, end) - start;
+            let last = stretch.end.clamp(start, end) - start;
+            first.div_ceil(row)..last / row
+        });
+        rows.filter(|rows| !rows.is_empty()).collect()
     }
 }
 

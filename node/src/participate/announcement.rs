@@ -1,7 +1,5 @@
 //! An announced round, held against this node's policy, model and text before it says yes.
 
-use std::collections::BTreeSet;
-
 use secagg::client::ClientError;
 use secagg::{Context, DecodeError, Parameters, Session, ThreatModel};
 use secagg_learning::{Plan, RoundKind};
@@ -150,12 +148,12 @@ pub enum Refusal {
         /// The model's.
         model: usize,
     },
-    /// The plan trains a part of a tensor.
+    /// The plan trains a part of a tensor's row.
     #[error(
         "the plan trains the parameters {start} to {end} of the flat vector, which is not made of \
-         whole tensors of the model"
+         whole rows of the model's tensors"
     )]
-    CutTensor {
+    CutRow {
         /// The first of them.
         start: usize,
         /// What comes after the last.
@@ -223,7 +221,7 @@ impl Refusal {
             | Self::SmallCohort { .. }
             | Self::LargeCohort { .. }
             | Self::OtherModel { .. }
-            | Self::CutTensor { .. }
+            | Self::CutRow { .. }
             | Self::Layout
             | Self::TooManyElements { .. }
             | Self::TooManyBits { .. }
@@ -335,20 +333,11 @@ fn check_layout(
             model: parameters_of_model,
         });
     }
-    let ends = model
-        .files
-        .description
-        .shapes()
-        .iter()
-        .scan(0, |end, shape| {
-            *end += shape.dimensions.iter().product::<usize>();
-            Some(*end)
-        });
-    let boundaries: BTreeSet<usize> = ends.chain([0]).collect();
     for part in plan.update().parts.stretches(parameters_of_model) {
         let (start, end) = (part.start, part.end);
-        if !(boundaries.contains(&start) && boundaries.contains(&end)) {
-            return Err(Refusal::CutTensor { start, end });
+        let whole = [start, end].map(|bound| model.files.description.is_between_rows(bound));
+        if whole != [true; 2] {
+            return Err(Refusal::CutRow { start, end });
         }
     }
     let layout = parameters.layout();

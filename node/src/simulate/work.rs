@@ -25,7 +25,7 @@ pub(super) enum Clients {
 
 #[derive(Debug)]
 pub(super) struct TextClients {
-    description: ModelDescription,
+    pub(super) description: ModelDescription,
     model: Model,
     corpus: Corpus,
 }
@@ -76,14 +76,15 @@ impl Clients {
         }
     }
 
-    /// Where the tensors lie that these names and patterns mean; without any, all of them.
+    /// Where the tensors and rows lie that these names and patterns mean; without any, all of them.
     pub(super) fn parts(&self, patterns: &[String]) -> Result<Parts, SimulateError> {
         match self {
             Self::Synthetic(_) if patterns.is_empty() => Ok(Parts::ALL),
             Self::Synthetic(_) => Err(SimulateError::NoTensors),
             Self::Text(text) => {
                 let shapes = text.description.shapes().iter();
-                let tensors = shapes.map(|shape| (shape.name.as_str(), shape.elements()));
+                let tensors =
+                    shapes.map(|shape| (shape.name.as_str(), shape.dimensions.as_slice()));
                 Ok(Parts::of_tensors(tensors, patterns)?)
             }
         }

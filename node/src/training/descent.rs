@@ -4,6 +4,8 @@ use secagg_learning::{LocalOptimizer, TrainingPlan};
 use tch::nn::{Adam, AdamW, Optimizer, OptimizerConfig, Sgd, VarStore};
 use tch::{Tensor, no_grad};
 
+use crate::model::{KeptRows, Model};
+
 /// The optimiser with what happens to a gradient before its step.
 #[derive(Debug)]
 pub(super) struct Descent {
@@ -11,11 +13,14 @@ pub(super) struct Descent {
     rate: f64,
     clip: f64,
     proximal: Option<Proximal>,
+    /// Rows that a plan leaves as they are, where it trains others of their tensor.
+    kept: KeptRows,
 }
 
 impl Descent {
     /// An optimiser without state, for a plan whose values are in their bounds.
-    pub(super) fn new(variables: &VarStore, plan: &TrainingPlan) -> Self {
+    pub(super) fn new(model: &Model, plan: &TrainingPlan) -> Self {
+        let variables = model.variables();
         let rate = f64::from(plan.optimizer.rate());
         let wd = f64::from(plan.weight_decay);
         let optimizer = match plan.optimizer {
@@ -42,6 +47,7 @@ impl Descent {
             rate,
             clip: f64::from(plan.gradient_clip),
             proximal: (plan.proximal > 0.0).then(|| Proximal::new(variables, plan.proximal)),
+            kept: model.frozen().kept(),
         }
     }
 
@@ -56,12 +62,14 @@ impl Descent {
     /// gradient; were the pull clipped with it, then weights that have drifted far would be pulled
     /// back less than equation 2 says, and would hear less of their text.
     pub(super) fn finish(&mut self, factor: f64) {
+        self.kept.without_gradient();
         self.optimizer.clip_grad_norm(self.clip);
         if let Some(proximal) = &self.proximal {
             proximal.pull();
         }
         self.optimizer.set_lr(self.rate * factor);
         self.optimizer.step();
+        self.kept.put_back();
     }
 }
 

@@ -48,6 +48,15 @@ impl Estimate {
         }
     }
 
+    /// The same with copies of so many weights beside.
+    #[must_use]
+    pub(super) const fn with_copies(self, weights: u64) -> Self {
+        Self {
+            fixed: self.fixed + FLOAT * weights,
+            ..self
+        }
+    }
+
     /// Bytes with so many positions in memory.
     #[must_use]
     pub fn bytes(&self, positions: u64) -> u64 {

@@ -450,14 +450,15 @@ fn a_session_that_is_announced_again_is_refused() {
 }
 
 #[test]
-fn only_whole_tensors_are_trained() {
+fn only_whole_rows_are_trained() {
     let shapes = model().files.description.shapes().to_vec();
-    let first: usize = shapes[0].dimensions.iter().product();
-    let second: usize = shapes[1].dimensions.iter().product();
-    let (first, both) = (
-        u32::try_from(first).unwrap(),
-        u32::try_from(first + second).unwrap(),
-    );
+    let [first, both, row] = [
+        shapes[0].elements(),
+        shapes[0].elements() + shapes[1].elements(),
+        shapes[1].row(),
+    ]
+    .map(|elements| u32::try_from(elements).unwrap());
+    assert!(row > 1, "{shapes:?}");
     let announced = |part: std::ops::Range<u32>| {
         let whole = plan(RoundKind::Train, model().files.description.parameters());
         let update = UpdatePlan {
@@ -468,17 +469,28 @@ fn only_whole_tensors_are_trained() {
         announcement(&plan, 3..=8, plan.layout())
     };
     let policy = NodePolicy::default();
-    for part in [0..first, first..both, 0..both] {
+    let all = u32::try_from(model().files.description.parameters()).unwrap();
+    // Of a vector each element is a row.
+    for part in [
+        0..first,
+        first..both,
+        0..both,
+        1..first,
+        first + row..first + 2 * row,
+        both..all,
+    ] {
         let (_folder, ledger) = ledger();
         announced(part)
             .check(&model(), &policy, &ledger, TEXT, NOW)
             .unwrap();
     }
-    let refusal = refused(&announced(1..both), &policy, TEXT);
-    let end = both as usize;
-    assert!(
-        matches!(refusal, Refusal::CutTensor { start: 1, end: found } if found == end),
-        "{refusal}"
-    );
-    assert!(says(&refusal).starts_with("policy: "), "{refusal}");
+    for part in [first + 1..both, first..both - 1] {
+        let refusal = refused(&announced(part.clone()), &policy, TEXT);
+        assert!(
+            matches!(refusal, Refusal::CutRow { start, end }
+                if (start, end) == (part.start as usize, part.end as usize)),
+            "{refusal}"
+        );
+        assert!(says(&refusal).starts_with("policy: "), "{refusal}");
+    }
 }

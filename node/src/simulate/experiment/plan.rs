@@ -57,7 +57,8 @@ impl PlanTables {
             .map(|names| names.iter().map(Value::as_str));
         let names: Option<Vec<&str>> = names.and_then(Iterator::collect);
         let names = names.ok_or_else(|| {
-            let allowed = "names of tensors, or beginnings of names and *";
+            let allowed =
+                "names of tensors, beginnings of names and *, or rows like embedding[0..1000]";
             refused(format!(
                 "update.tensors is {value}; allowed is a list of {allowed}"
             ))

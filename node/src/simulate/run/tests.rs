@@ -235,6 +235,41 @@ fn some_tensors_are_trained_and_what_is_not_sent_is_kept() {
 }
 
 #[test]
+fn some_rows_are_trained() {
+    let folder = data();
+    let folder = folder.path();
+    let rows = |rows: &str| {
+        let tensors = format!("[update]\ntensors = [\"output*\", \"embedding{rows}\"]\n[rounds]");
+        TEXT.replace("[rounds]", &tensors)
+    };
+    let mut simulation = open(&rows("[2..7]"), folder, "rows").unwrap();
+    let initial = simulation.state.weights.clone();
+    simulation.run(&mut |_| ControlFlow::Continue(())).unwrap();
+    let Clients::Text(text) = &simulation.clients else {
+        panic!("no text");
+    };
+    let mut start = 0;
+    for shape in text.description.shapes() {
+        let row = shape.row();
+        for place in 0..shape.elements() / row {
+            let at = start + place * row..start + (place + 1) * row;
+            let trained = shape.name.starts_with("output")
+                || shape.name == "embedding" && (2..7).contains(&place);
+            let same = initial[at.clone()] == simulation.state.weights[at];
+            assert_eq!(same, !trained, "{}, row {place}", shape.name);
+        }
+        start += shape.elements();
+    }
+    let message = open(&rows("[0..9999]"), folder, "wrong")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("update.tensors") && message.contains("embedding[0..9999]"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_changed_experiment_does_not_go_on_in_the_folder_of_the_old() {
     let folder = data();
     let folder = folder.path();

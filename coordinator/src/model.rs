@@ -17,8 +17,10 @@ use secagg_wire::digest::FileDigest;
 
 /// The description's file name in a model folder.
 pub const DESCRIPTION: &str = "model.toml";
-/// The vocabulary's file name.
+/// The file name of a vocabulary of lines.
 pub const VOCABULARY: &str = "vocabulary.txt";
+/// The file name of a tokenizer, which stands in the place of a vocabulary.
+pub const TOKENIZER: &str = "tokenizer.json";
 /// The initial weights' file name.
 pub const INITIAL: &str = "initial.safetensors";
 
@@ -27,8 +29,10 @@ pub const INITIAL: &str = "initial.safetensors";
 pub struct Model {
     /// `model.toml`.
     pub description: ModelFile,
-    /// `vocabulary.txt`.
+    /// `vocabulary.txt` or `tokenizer.json`.
     pub vocabulary: ModelFile,
+    /// Which of the two it is.
+    pub vocabulary_name: &'static str,
     /// `initial.safetensors`.
     pub initial: ModelFile,
     /// Names and shapes of the tensors.
@@ -66,8 +70,7 @@ impl Model {
         let text = text(&path, &description)?;
         toml::from_str::<toml::Table>(text)
             .map_err(|error| ModelError::invalid(&path, error.to_string().trim_end()))?;
-        let vocabulary = read(folder, VOCABULARY, MAX_VOCABULARY)?;
-        check_vocabulary(&folder.join(VOCABULARY), &vocabulary)?;
+        let (vocabulary_name, vocabulary) = read_vocabulary(folder)?;
         let initial = read(folder, INITIAL, MAX_WEIGHTS)?;
         let path = folder.join(INITIAL);
         let shapes = Shapes::read(&initial).map_err(|error| error.at(&path))?;
@@ -76,6 +79,7 @@ impl Model {
         Ok(Self {
             description: ModelFile::new(description),
             vocabulary: ModelFile::new(vocabulary),
+            vocabulary_name,
             initial: ModelFile::new(initial),
             shapes,
         })
@@ -287,8 +291,8 @@ impl WeightsError {
 pub enum ModelError {
     /// A file cannot be read.
     #[error(
-        "cannot read {}: {error}: a model folder holds {DESCRIPTION}, {VOCABULARY} and {INITIAL}, \
-         as `secagg-node init-model` writes them",
+        "cannot read {}: {error}: a model folder holds {DESCRIPTION}, {VOCABULARY} or {TOKENIZER}, and \
+         {INITIAL}, as `secagg-node init-model` writes them",
         path.display()
     )]
     Read {
@@ -318,6 +322,8 @@ impl ModelError {
 
 const MAX_DESCRIPTION: u64 = 64 << 10;
 const MAX_VOCABULARY: u64 = 64 << 20;
+/// No node takes a longer one.
+const MAX_TOKENIZER: u64 = 16 << 20;
 const MAX_WEIGHTS: u64 = 8 << 30;
 
 fn read(folder: &Path, name: &str, max: u64) -> Result<Vec<u8>, ModelError> {
@@ -336,6 +342,25 @@ fn read(folder: &Path, name: &str, max: u64) -> Result<Vec<u8>, ModelError> {
 
 fn text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, ModelError> {
     std::str::from_utf8(bytes).map_err(|error| ModelError::invalid(path, &error.to_string()))
+}
+
+/// The vocabulary or the tokenizer, whichever there is.
+fn read_vocabulary(folder: &Path) -> Result<(&'static str, Vec<u8>), ModelError> {
+    let tokenizer = folder.join(TOKENIZER);
+    if !tokenizer.exists() {
+        let vocabulary = read(folder, VOCABULARY, MAX_VOCABULARY)?;
+        check_vocabulary(&folder.join(VOCABULARY), &vocabulary)?;
+        return Ok((VOCABULARY, vocabulary));
+    }
+    if folder.join(VOCABULARY).exists() {
+        let reason = format!("{VOCABULARY} is there too; remove the one that the model is not of");
+        return Err(ModelError::invalid(&tokenizer, &reason));
+    }
+    let bytes = read(folder, TOKENIZER, MAX_TOKENIZER)?;
+    // What it says is the nodes' business, as what the lines of a vocabulary mean.
+    serde_json::from_str::<serde::de::IgnoredAny>(text(&tokenizer, &bytes)?)
+        .map_err(|error| ModelError::invalid(&tokenizer, &error.to_string()))?;
+    Ok((TOKENIZER, bytes))
 }
 
 fn check_vocabulary(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {

@@ -117,7 +117,7 @@ pub struct TrainingPlan {
     /// Largest L2 norm of a step's gradient, 1e-9 to 1e9; that of the text's loss, without weight
     /// decay and without the proximal term.
     pub gradient_clip: f32,
-    /// Words of an example that are used, 1 to 4,096; the rest is cut off.
+    /// Words, or other tokens, of an example that are used, 1 to 4,096; the rest is cut off.
     pub max_words: u32,
 }
 

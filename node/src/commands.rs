@@ -15,6 +15,7 @@ mod run;
 mod simulate;
 mod suggest;
 mod train_pooled;
+mod train_tokenizer;
 mod translate;
 
 use std::num::NonZeroU16;
@@ -64,6 +65,8 @@ enum Command {
     Numbers(numbers::Arguments),
     /// Train on the text of many people at once, to compare federated training with.
     TrainPooled(train_pooled::Arguments),
+    /// Make a tokenizer of public text, for `init-model`.
+    TrainTokenizer(train_tokenizer::Arguments),
     /// Carry out an experiment with many virtual clients in this process, or draw its results.
     Simulate(simulate::Arguments),
 }
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Quantise(arguments) => quantise::run(&arguments),
         Command::Numbers(arguments) => numbers::run(&arguments),
         Command::TrainPooled(arguments) => train_pooled::run(&arguments),
+        Command::TrainTokenizer(arguments) => train_tokenizer::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
     };
     match result {

@@ -14,6 +14,7 @@ mod beam;
 mod keyboard;
 mod predictor;
 mod sampling;
+mod subwords;
 mod translation;
 
 use rand_chacha::ChaCha20Rng;

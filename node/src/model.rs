@@ -34,9 +34,10 @@ pub use architecture::{
 };
 pub(crate) use batch::{Batch, Input};
 pub use description::{DescriptionError, MAX_PARAMETERS, ModelDescription};
+pub(crate) use folder::vocabulary_file;
 pub use folder::{
-    CURRENT_FILE, DESCRIPTION_FILE, INITIAL_FILE, ModelError, ModelFiles, VOCABULARY_FILE,
-    newest_weights,
+    CURRENT_FILE, DESCRIPTION_FILE, INITIAL_FILE, ModelError, ModelFiles, TOKENIZER_FILE,
+    VOCABULARY_FILE, newest_weights,
 };
 use frozen::FrozenRows;
 pub(crate) use frozen::KeptRows;

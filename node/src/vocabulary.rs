@@ -1,19 +1,27 @@
 //! A fixed vocabulary, how text becomes its tokens, and how they become text again.
 
 mod characters;
+mod tokenizer;
 mod tokens;
 mod units;
 mod words;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+pub use tokenizer::{
+    MAX_TOKEN_BYTES, MAX_TOKENIZER_BYTES, TokenizerError, TokenizerModel, TrainError, train,
+};
 pub use tokens::TokenizedText;
-pub use units::TextUnits;
+pub use units::{TextUnits, Tokenization};
 
-/// The number of a word (or character) in the vocabulary: its line in `vocabulary.txt`, counted from 0.
+use tokenizer::Tokenizer;
+
+/// The number of a word (or character, or piece of a word) in the vocabulary: its line in
+/// `vocabulary.txt`, counted from 0, or its place behind the special ones in a tokenizer.
 pub type Token = u32;
 
 /// Fills up what is shorter than its neighbours; never read, never predicted.
@@ -40,9 +48,20 @@ pub const MAX_LEN: usize = 1 << 18;
 /// The longest word, in bytes.
 pub const MAX_WORD_BYTES: usize = 64;
 
-/// Words, or characters, and their numbers.
+/// Words, characters, or what a tokenizer makes of text, and their numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vocabulary {
+pub struct Vocabulary(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Lines(Lines),
+    /// Shared: there are copies of a vocabulary, and its tables are large.
+    Tokenizer(Arc<Tokenizer>),
+}
+
+/// A vocabulary of lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Lines {
     units: TextUnits,
     words: Vec<String>,
     tokens: HashMap<String, Token>,
@@ -92,6 +111,9 @@ pub enum VocabularyError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A tokenizer is wrong.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
 }
 
 impl Vocabulary {
@@ -172,11 +194,21 @@ impl Vocabulary {
         Self::read(TextUnits::Words, text)
     }
 
-    /// Reads `vocabulary.txt`: one word or character a line, the line's number is the token's.
+    /// Reads `vocabulary.txt` (one word or character a line, the line's number is the token's) or
+    /// `tokenizer.json`.
     ///
     /// # Errors
-    /// A [`VocabularyError`] that names the line and what is wrong with it.
-    pub fn read(units: TextUnits, text: &str) -> Result<Self, VocabularyError> {
+    /// A [`VocabularyError`] that names the line, or the part of the tokenizer, and what is wrong with it.
+    pub fn read(
+        tokenization: impl Into<Tokenization>,
+        text: &str,
+    ) -> Result<Self, VocabularyError> {
+        let units = match tokenization.into() {
+            Tokenization::Units(units) => units,
+            Tokenization::Tokenizer => {
+                return Ok(Self(Kind::Tokenizer(Arc::new(Tokenizer::parse(text)?))));
+            }
+        };
         let text = text.strip_suffix('\n').unwrap_or(text);
         let found = text.split('\n').count();
         if found > MAX_LEN {
@@ -188,34 +220,56 @@ impl Vocabulary {
     /// What [`Vocabulary::read`] reads.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut text = self.words.join("\n");
-        text.push('\n');
-        text
+        match &self.0 {
+            Kind::Lines(lines) => {
+                let mut text = lines.words.join("\n");
+                text.push('\n');
+                text
+            }
+            Kind::Tokenizer(tokenizer) => tokenizer.source().to_owned(),
+        }
     }
 
-    /// What a token stands for.
+    /// How text becomes tokens.
     #[must_use]
-    pub fn units(&self) -> TextUnits {
-        self.units
+    pub fn tokenization(&self) -> Tokenization {
+        match &self.0 {
+            Kind::Lines(lines) => lines.units.into(),
+            Kind::Tokenizer(_) => Tokenization::Tokenizer,
+        }
     }
 
     /// How many words there are, the four special ones included.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a vocabulary is never empty")]
     pub fn len(&self) -> usize {
-        self.words.len()
+        self.words().len()
     }
 
-    /// The word of a number, if there is one.
+    /// The word of a number, if there is one; of a tokenizer what the token adds to a text, with its spaces.
     #[must_use]
     pub fn word(&self, token: Token) -> Option<&str> {
-        self.words.get(token as usize).map(String::as_str)
+        self.words().get(token as usize).map(String::as_str)
     }
 
-    /// The number of a word as the vocabulary spells it: [`UNKNOWN`] if it is not in there.
+    fn words(&self) -> &[String] {
+        match &self.0 {
+            Kind::Lines(lines) => &lines.words,
+            Kind::Tokenizer(tokenizer) => tokenizer.written(),
+        }
+    }
+
+    /// The number of a word as the vocabulary spells it: [`UNKNOWN`] if it is not in there, or where a word
+    /// may be several tokens.
     #[must_use]
     pub fn token(&self, word: &str) -> Token {
-        self.tokens.get(word).copied().unwrap_or(UNKNOWN)
+        match &self.0 {
+            Kind::Lines(lines) => lines.token(word),
+            Kind::Tokenizer(_) => match self.tokens(word)[..] {
+                [token] => token,
+                _ => UNKNOWN,
+            },
+        }
     }
 
     /// The numbers of a message's words, without begin and end.
@@ -228,32 +282,68 @@ impl Vocabulary {
 
     /// Calls `each` with the number of every word of a message.
     pub(crate) fn for_each_token(&self, message: &str, mut each: impl FnMut(Token)) {
-        self.units.for_each(message, |word| each(self.token(word)));
+        match &self.0 {
+            Kind::Lines(lines) => {
+                let word = |word: &str| each(lines.token(word));
+                lines.units.for_each(message, word);
+            }
+            Kind::Tokenizer(tokenizer) => tokenizer.for_each_token(message, each),
+        }
     }
 
     /// What one writes for these tokens.
     #[must_use]
     pub fn join(&self, tokens: &[Token]) -> String {
-        self.units
-            .join(tokens.iter().filter_map(|&token| self.word(token)))
+        match &self.0 {
+            Kind::Lines(lines) => {
+                let words = tokens.iter().filter_map(|&token| self.word(token));
+                lines.units.join(words)
+            }
+            Kind::Tokenizer(tokenizer) => tokenizer.join(tokens.iter().copied()),
+        }
     }
 
     /// A text that is being typed: the tokens that will not change any more, and the word that was begun
     /// and may go on. Characters and signs are complete as soon as they are typed.
     #[must_use]
-    pub fn typed(&self, text: &str) -> (Vec<Token>, Zeroizing<String>) {
-        match self.units {
-            TextUnits::Characters => (self.tokens(text), Zeroizing::default()),
-            TextUnits::Words | TextUnits::WordsAndDigits => {
-                let goes_on = match self.units {
-                    TextUnits::WordsAndDigits => words::goes_on_without_digits,
-                    _ => words::goes_on,
-                };
-                let lower = Zeroizing::new(text.to_lowercase());
-                let finished = lower.trim_end_matches(goes_on);
-                let begun = Zeroizing::new(lower[finished.len()..].to_owned());
-                (self.tokens(finished), begun)
+    pub fn typed(&self, text: &str) -> Typed {
+        let goes_on: fn(char) -> bool = match self.tokenization() {
+            Tokenization::Units(TextUnits::Characters) => |_| false,
+            Tokenization::Units(TextUnits::Words) => words::goes_on,
+            Tokenization::Units(TextUnits::WordsAndDigits) => words::goes_on_without_digits,
+            Tokenization::Tokenizer => goes_on_in_pieces,
+        };
+        // A tokenizer changes the case itself, where it does.
+        let text = match self.tokenization() {
+            Tokenization::Units(TextUnits::Words | TextUnits::WordsAndDigits) => {
+                text.to_lowercase()
             }
+            _ => text.to_owned(),
+        };
+        let text = Zeroizing::new(text);
+        let finished = text.trim_end_matches(goes_on);
+        let apart = finished.ends_with(char::is_whitespace);
+        let begun = &text[finished.len()..];
+        let (finished, begun) = match &self.0 {
+            Kind::Lines(_) => (self.tokens(finished), begun.to_owned()),
+            // The space belongs to the token that is still to come.
+            Kind::Tokenizer(tokenizer) => (
+                self.tokens(finished.trim_end_matches(' ')),
+                tokenizer.respelt(begun),
+            ),
+        };
+        Typed {
+            finished,
+            begun: Zeroizing::new(begun),
+            apart,
+        }
+    }
+
+    /// What a token adds to a text, where several of them may make a word.
+    pub(crate) fn pieces(&self) -> Option<Pieces<'_>> {
+        match &self.0 {
+            Kind::Lines(_) => None,
+            Kind::Tokenizer(tokenizer) => Some(Pieces(tokenizer)),
         }
     }
 
@@ -287,12 +377,53 @@ impl Vocabulary {
                 });
             }
         }
-        Ok(Self {
+        Ok(Self(Kind::Lines(Lines {
             units,
             words,
             tokens,
-        })
+        })))
     }
+}
+
+impl Lines {
+    fn token(&self, word: &str) -> Token {
+        self.tokens.get(word).copied().unwrap_or(UNKNOWN)
+    }
+}
+
+/// A text that is being typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Typed {
+    /// The tokens that will not change any more.
+    pub finished: Vec<Token>,
+    /// The word that was begun, as the vocabulary spells it.
+    pub begun: Zeroizing<String>,
+    /// Whether white space stands before it.
+    pub apart: bool,
+}
+
+/// What the tokens of a tokenizer add to a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pieces<'a>(&'a Tokenizer);
+
+impl<'a> Pieces<'a> {
+    /// The bytes that a token adds to a text, of which a character may need more tokens; none of a
+    /// special one.
+    pub(crate) fn of(self, token: Token) -> &'a [u8] {
+        self.0.piece(token)
+    }
+
+    /// Whether tokens bring the space before a word along.
+    pub(crate) fn are_spaced(self) -> bool {
+        self.0.is_spaced()
+    }
+}
+
+/// Whether a character goes on with a word that may be several tokens.
+pub(crate) fn goes_on_in_pieces(character: char) -> bool {
+    character.is_alphanumeric()
+        || character == '\''
+        || !character.is_ascii() && !character.is_whitespace()
 }
 
 #[cfg(test)]

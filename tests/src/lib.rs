@@ -33,4 +33,4 @@ pub use coordinator::Coordinator;
 pub use deadline::Deadline;
 pub use events::{Event, Events, validation_loss};
 pub use federation::Federation;
-pub use world::World;
+pub use world::{World, everyday};

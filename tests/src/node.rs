@@ -301,6 +301,40 @@ pub fn translate(model: &Path, weights: &Path, options: &[&str]) -> Result<Strin
     )
 }
 
+/// Suggests words for texts that are being typed, with a model and these weights.
+///
+/// # Errors
+/// When the command fails.
+pub fn suggest(model: &Path, weights: &Path, texts: &[&str]) -> Result<Value> {
+    let suggested = succeed(
+        Command::new(binaries::node(Build::Hooks)?)
+            .args(["suggest", "--json", "--model"])
+            .arg(model)
+            .arg("--weights")
+            .arg(weights)
+            .args(texts),
+    )?;
+    Ok(serde_json::from_str(&suggested)?)
+}
+
+/// Makes a tokenizer of these messages, with these options of `train-tokenizer`.
+///
+/// # Errors
+/// When the command fails.
+pub fn train_tokenizer(messages: &[String], options: &[&str], out: &Path) -> Result<()> {
+    let public = out.with_extension("txt");
+    fs::write(&public, messages.join("\n"))?;
+    succeed(
+        Command::new(binaries::node(Build::Hooks)?)
+            .arg("train-tokenizer")
+            .args(options)
+            .arg("--out")
+            .arg(out)
+            .arg(&public),
+    )?;
+    Ok(())
+}
+
 /// Makes a tiny model for real nodes, with `init-model` and these options of it, which say its
 /// sizes; its vocabulary is from these messages, where there are any.
 ///

@@ -76,8 +76,8 @@ impl World {
         settings: &[(&str, &str)],
         options: &[&str],
     ) -> Result<Self> {
-        let data = (0..nodes).map(messages).collect();
-        Self::with_data(&messages(0), model, data, settings, options)
+        let data = (0..nodes).map(everyday).collect();
+        Self::with_data(&everyday(0), model, data, settings, options)
     }
 
     /// The same with other data: the lines that each node adds. A model's vocabulary comes from
@@ -145,7 +145,7 @@ impl World {
                     .data
                     .get(index)
                     .cloned()
-                    .unwrap_or_else(|| messages(index)),
+                    .unwrap_or_else(|| everyday(index)),
                 self.deadline,
             )
         };
@@ -193,7 +193,8 @@ impl World {
 }
 
 /// Everyday sentences, a few of them different for each node.
-fn messages(node: usize) -> Vec<String> {
+#[must_use]
+pub fn everyday(node: usize) -> Vec<String> {
     let friends = ["anna", "ben", "carla", "david", "emma"];
     let friend = friends[node % friends.len()];
     let mut messages = Vec::new();

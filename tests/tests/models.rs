@@ -1,7 +1,9 @@
 //! Every kind of model, trained through a real coordinator by real nodes.
 
+use std::fs;
+
 use anyhow::{Context as _, Result, ensure};
-use secagg_tests::{Event, World, digits, node, validation_loss};
+use secagg_tests::{Event, World, digits, everyday, model, node, validation_loss};
 
 const ROUNDS: u64 = 3;
 
@@ -19,6 +21,11 @@ fn trains(model: &str, settings: &[(&str, &str)], share: f64) -> Result<()> {
     let options: Vec<&str> = model.split(' ').collect();
     let settings = [&LEARNS[..], settings].concat();
     let mut world = World::with_model(&options, 3, &settings, &[])?;
+    learns(&mut world, model, share)
+}
+
+/// The same in a world that is there.
+fn learns(world: &mut World, model: &str, share: f64) -> Result<()> {
     world.start_all()?;
     let before = validation_loss(&world.round_complete(1)?)?;
     let last = world.round_complete(ROUNDS + 1)?;
@@ -69,6 +76,75 @@ fn a_transformer_over_characters_is_trained() -> Result<()> {
         &[("training.max_words", "160")],
         0.8,
     )
+}
+
+#[test]
+fn a_model_of_byte_pairs_is_trained() -> Result<()> {
+    const NODES: usize = 3;
+    let folder = tempfile::tempdir()?;
+    let tokenizer = folder.path().join("made.json");
+    // What everybody says, without the names that only one of them writes.
+    let public = everyday(NODES);
+    node::train_tokenizer(&public, &["--model", "bpe", "--size", "360"], &tokenizer)?;
+    let path = tokenizer.to_str().context("no UTF-8")?;
+    let model = "--kind cifg-lstm --embedding 12 --units 16";
+    let options = [
+        &["--tokenizer", path][..],
+        &model.split(' ').collect::<Vec<_>>(),
+    ]
+    .concat();
+    let data = (0..NODES).map(everyday).collect();
+    let settings = [&LEARNS[..], &[("training.max_words", "48")]].concat();
+    let mut world = World::with_data(&[], &options, data, &settings, &[])?;
+    learns(&mut world, "byte pairs", 0.75)?;
+    // The nodes have the file as it was made, and it is what turns tokens into words again.
+    let kept = world.nodes[0].folder().join("model/tokenizer.json");
+    ensure!(
+        fs::read(kept)? == fs::read(&tokenizer)?,
+        "another tokenizer"
+    );
+    let files = world.folder().join("model-files");
+    let weights = world.coordinator.weights_file(ROUNDS);
+    let suggested = node::suggest(&files, &weights, &["see yo", "thank you so mu"])?;
+    let words = |index: usize| suggested[index]["suggestions"][0]["word"].as_str();
+    ensure!(
+        words(0) == Some("you") && words(1) == Some("much"),
+        "{suggested}"
+    );
+    Ok(())
+}
+
+#[test]
+fn some_rows_of_the_embedding_are_trained() -> Result<()> {
+    /// `<end>` and the words that are most frequent.
+    const CHOSEN: std::ops::Range<usize> = 3..30;
+    let tensors = format!("[\"embedding[{}..{}]\"]", CHOSEN.start, CHOSEN.end);
+    let settings = [&LEARNS[..], &[("update.tensors", tensors.as_str())]].concat();
+    let options = ["--embedding", "12", "--units", "16"];
+    let mut world = World::with_model(&options, 3, &settings, &[])?;
+    learns(&mut world, "some rows", 0.9)?;
+    let [before, after] =
+        [0, ROUNDS].map(|round| model::read(&world.coordinator.weights_file(round)));
+    let (before, after) = (before?, after?);
+    for (name, tensor) in &before {
+        let columns = tensor.shape.get(1..).unwrap_or_default().iter().product();
+        let rows = tensor
+            .values
+            .chunks(columns)
+            .zip(after[name].values.chunks(columns));
+        for (row, (old, new)) in rows.enumerate() {
+            let same = old
+                .iter()
+                .zip(new)
+                .all(|(old, new)| old.to_bits() == new.to_bits());
+            let trained = name == "embedding" && CHOSEN.contains(&row);
+            ensure!(
+                same != trained,
+                "{name}, row {row}: from {old:?} to {new:?}"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The share of digits that a model of images must tell right.

@@ -12,7 +12,7 @@ use secagg_wire::{
 use crate::{
     config::template,
     folder::Folder,
-    model::{DESCRIPTION, INITIAL, Model, VOCABULARY},
+    model::{DESCRIPTION, INITIAL, Model},
     store::{Store, WeightsFolder},
 };
 
@@ -47,7 +47,7 @@ pub fn init(
     fs::create_dir(&copy).with_context(|| format!("cannot make {}", copy.display()))?;
     for (name, file) in [
         (DESCRIPTION, &checked.description),
-        (VOCABULARY, &checked.vocabulary),
+        (checked.vocabulary_name, &checked.vocabulary),
         (INITIAL, &checked.initial),
     ] {
         write(&copy.join(name), &file.bytes)?;

@@ -180,7 +180,8 @@ weight_decay = 0.0
 proximal = 0.0
 # Largest L2 norm of a step's gradient, without weight decay and FedProx's pull.
 gradient_clip = 5.0
-# Words of an example that are used, 1 to 4096. Pairs of texts that are longer are left out.
+# Words of an example that are used, 1 to 4096; characters or a tokenizer's tokens where the model is one
+# of those. Pairs of texts that are longer are left out.
 max_words = 64
 
 # Evolution strategies in the place of training: a node sends no update, but how much the loss on its

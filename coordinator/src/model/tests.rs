@@ -98,3 +98,36 @@ fn a_folder_is_checked_file_by_file() {
         Err(ModelError::Read { path, .. }) if path.ends_with(DESCRIPTION)
     ));
 }
+
+#[test]
+fn a_tokenizer_stands_in_the_place_of_a_vocabulary() {
+    let good = file(&[("a", &[2], &[1.0, 2.0])]);
+    let tokenizer = "{\n\"model\": {\n},\n\"added_tokens\": {\n}\n}\n";
+    let with = |text: &str| {
+        let folder = folder(&good, "a\n");
+        fs::remove_file(folder.path().join(VOCABULARY)).unwrap();
+        fs::write(folder.path().join(TOKENIZER), text).unwrap();
+        folder
+    };
+    let model = Model::load(with(tokenizer).path()).unwrap();
+    assert_eq!(model.vocabulary_name, TOKENIZER);
+    assert_eq!(model.vocabulary.bytes, tokenizer.as_bytes());
+    let both = folder(&good, "a\n");
+    assert_eq!(
+        Model::load(both.path()).unwrap().vocabulary_name,
+        VOCABULARY
+    );
+    fs::write(both.path().join(TOKENIZER), tokenizer).unwrap();
+    for (folder, reason) in [
+        (both, VOCABULARY),
+        (with("{\"model\": "), "EOF"),
+        (with("a\nb\n"), "expected value"),
+    ] {
+        let error = Model::load(folder.path()).unwrap_err();
+        assert!(
+            matches!(&error, ModelError::Invalid { path, reason: found }
+                if path.ends_with(TOKENIZER) && found.contains(reason)),
+            "{error}"
+        );
+    }
+}

@@ -17,7 +17,7 @@ use crate::model::{Model, ModelFiles, Task};
 use crate::personal::Personal;
 use crate::store::Store;
 use crate::text::{self, Format, Message, TextError};
-use crate::vocabulary::{TokenizedText, Vocabulary};
+use crate::vocabulary::{Tokenization, TokenizedText, Vocabulary};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         );
     }
     let (files, weighted, weights) = arguments.source.open_as(false)?;
-    let most = files.vocabulary.units().usual_most();
+    let most = files.vocabulary.tokenization().usual_most();
     let examples = if let Some(path) = &arguments.text {
         let messages = match &arguments.labels {
             None => text::read(path, arguments.format, arguments.user.as_deref())?,
@@ -180,7 +180,7 @@ fn personal(
     model: &Model,
     held_out: &Examples,
 ) -> anyhow::Result<Evaluation> {
-    let most = files.vocabulary.units().usual_most();
+    let most = files.vocabulary.tokenization().usual_most();
     let Some(text) = &arguments.text else {
         ensure!(
             path.as_os_str().is_empty(),
@@ -289,8 +289,20 @@ fn suggestion_ms(predictor: &impl Predictor, vocabulary: &Vocabulary, text: &Tok
         let [_, words @ .., _] = text.message(message) else {
             continue;
         };
-        for word in words.iter().filter_map(|&token| vocabulary.word(token)) {
+        // Of a tokenizer's tokens several may be a word.
+        let written = match vocabulary.tokenization() {
+            Tokenization::Tokenizer => Some(vocabulary.join(words)),
+            Tokenization::Units(_) => None,
+        };
+        let words: Vec<&str> = match &written {
+            Some(text) => text.split_whitespace().collect(),
             // An unknown one stays unknown.
+            None => words
+                .iter()
+                .filter_map(|&token| vocabulary.word(token))
+                .collect(),
+        };
+        for word in words {
             typed.push_str(word);
             typed.push(' ');
             let started = Instant::now();

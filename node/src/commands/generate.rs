@@ -22,8 +22,8 @@ pub(super) struct Arguments {
     /// How many suggestions to show.
     #[arg(long, default_value_t = 3)]
     suggestions: usize,
-    /// The most words to continue by, or characters where the model is one of characters [default: 29
-    /// words or 160 characters].
+    /// The most words to continue by, or characters or a tokenizer's tokens where the model is one of those
+    /// [default: 29 words, 160 characters or 48 tokens].
     #[arg(long, value_name = "N")]
     words: Option<usize>,
     /// Draw words at random: below 1 more of the probable ones, above 1 more of the others. Without it,
@@ -88,7 +88,7 @@ impl Arguments {
         vocabulary: &Vocabulary,
         mut decoding: Decoding,
     ) -> Vec<Completion> {
-        let usual = vocabulary.units().usual_most();
+        let usual = vocabulary.tokenization().usual_most();
         let (words, top) = (self.words.unwrap_or(usual), self.suggestions);
         let phrases = self.phrases.iter();
         phrases

@@ -1,6 +1,7 @@
-//! `init-model`: a description, a vocabulary and initial weights, from public text or from labels.
+//! `init-model`: a description, a vocabulary and initial weights, from public text, a tokenizer or labels.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
@@ -10,13 +11,21 @@ use crate::model::{
     ModelFiles, ModelKind, Sizes, StackSizes, Task, TransformerSizes, Weights,
 };
 use crate::text::{self, Format};
-use crate::vocabulary::{TextUnits, Vocabulary};
+use crate::vocabulary::{MAX_TOKENIZER_BYTES, TextUnits, Tokenization, Vocabulary};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Public text for the vocabulary of a language model: files or folders.
     #[arg(long, num_args = 1.., value_name = "FILE")]
     vocabulary_from: Vec<PathBuf>,
+    /// A tokenizer of words or byte pairs (tokenizer.json) in the place of a vocabulary; `train-tokenizer`
+    /// makes one.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["vocabulary_from", "labels", "text", "vocabulary_size", "format"]
+    )]
+    tokenizer: Option<PathBuf>,
     /// Labels of a model that classifies images [default: 0,1,2,3,4,5,6,7,8,9].
     #[arg(
         long,
@@ -81,7 +90,8 @@ struct SizeArguments {
     #[arg(long, value_name = "N")]
     feed_forward: Option<u32>,
     /// Tokens that a transformer sees at once, or that an encoder-decoder's source has at most with its
-    /// end, and its target with its beginning [default: 32 words or 192 characters].
+    /// end, and its target with its beginning [default: 32 words, 192 characters, or 64 tokens of a
+    /// tokenizer].
     #[arg(long, value_name = "N")]
     context: Option<u32>,
     /// Rows, and columns, of a cnn's filters [default: 5].
@@ -100,7 +110,7 @@ impl SizeArguments {
     fn architecture(
         &self,
         kind: ModelKind,
-        text: TextUnits,
+        text: Tokenization,
         vocabulary: u32,
         output_bias: bool,
     ) -> anyhow::Result<Architecture> {
@@ -115,8 +125,9 @@ impl SizeArguments {
         let heads = self.heads.unwrap_or(4);
         let feed_forward = self.feed_forward.unwrap_or(embedding.saturating_mul(4));
         let context = self.context.unwrap_or(match text {
-            TextUnits::Words | TextUnits::WordsAndDigits => 32,
-            TextUnits::Characters => 192,
+            Tokenization::Units(TextUnits::Words | TextUnits::WordsAndDigits) => 32,
+            Tokenization::Units(TextUnits::Characters) => 192,
+            Tokenization::Tokenizer => 64,
         });
         Ok(match kind {
             ModelKind::CifgLstm => Architecture::CifgLstm(sizes),
@@ -220,7 +231,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let size = u32::try_from(vocabulary.len()).context("the vocabulary is too large")?;
     let output_bias = arguments.output_bias.unwrap_or(true);
-    let (kind, text) = (arguments.kind, arguments.text);
+    let kind = arguments.kind;
+    // A label is a word.
+    let text = match kind.task() {
+        Task::Classification => arguments.text.into(),
+        Task::NextToken | Task::SequenceToSequence => vocabulary.tokenization(),
+    };
     let architecture = arguments
         .sizes
         .architecture(kind, text, size, output_bias)?;
@@ -245,10 +261,15 @@ impl Arguments {
             "--labels does not belong to --kind {kind}, which learns from text: give \
              --vocabulary-from"
         );
+        if let Some(path) = &self.tokenizer {
+            let vocabulary = tokenizer(path)?;
+            let from = format!("{} tokens of {}", vocabulary.len(), path.display());
+            return Ok((vocabulary, from));
+        }
         ensure!(
             !self.vocabulary_from.is_empty(),
             "--kind {kind} learns from text: give public text for its vocabulary with \
-             --vocabulary-from"
+             --vocabulary-from, or a tokenizer with --tokenizer"
         );
         let mut messages = Vec::new();
         for path in &self.vocabulary_from {
@@ -266,6 +287,11 @@ impl Arguments {
     fn labels(&self) -> anyhow::Result<(Vocabulary, String)> {
         let kind = self.kind.as_str();
         ensure!(
+            self.tokenizer.is_none(),
+            "--tokenizer does not belong to --kind {kind}, which classifies images: name what they show \
+             with --labels"
+        );
+        ensure!(
             self.vocabulary_from.is_empty(),
             "--vocabulary-from does not belong to --kind {kind}, which classifies images: name what \
              they show with --labels"
@@ -282,4 +308,17 @@ impl Arguments {
         let from = format!("{} labels", labels.len());
         Ok((Vocabulary::of_labels(labels)?, from))
     }
+}
+
+/// Reads a tokenizer's file.
+fn tokenizer(path: &Path) -> anyhow::Result<Vocabulary> {
+    let named = || format!("cannot use the tokenizer {}", path.display());
+    let bytes = fs::metadata(path).with_context(named)?.len();
+    ensure!(
+        bytes <= MAX_TOKENIZER_BYTES as u64,
+        "{}: it has {bytes} bytes, allowed are {MAX_TOKENIZER_BYTES}",
+        named()
+    );
+    let source = fs::read_to_string(path).with_context(named)?;
+    Vocabulary::read(Tokenization::Tokenizer, &source).with_context(named)
 }

@@ -83,7 +83,7 @@ fn personal(arguments: &Arguments, files: &ModelFiles) -> anyhow::Result<Persona
     let directory = arguments.source.dir.as_deref();
     let stored = Store::open(directory.context("no text: give the node's --dir")?)?.load()?;
     let lines = stored.training.iter().map(|line| line.as_str());
-    let most = files.vocabulary.units().usual_most();
+    let most = files.vocabulary.tokenization().usual_most();
     let training = Examples::new(files, lines, most).context("the node's messages")?;
     Ok(Personal::new(model, &training))
 }

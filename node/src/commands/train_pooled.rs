@@ -232,7 +232,7 @@ fn read_texts(arguments: &Arguments, files: &ModelFiles) -> anyhow::Result<(Exam
         let messages = text::read(path, arguments.format, None)?;
         validation.extend(messages.into_iter().map(|message| message.text));
     }
-    let most = files.vocabulary.units().usual_most();
+    let most = files.vocabulary.tokenization().usual_most();
     let examples = |lines: &[Zeroizing<String>], which: &'static str| {
         let lines = lines.iter().map(|line| line.as_str());
         Examples::new(files, lines, most).context(which)

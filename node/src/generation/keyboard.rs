@@ -1,7 +1,7 @@
 //! Suggestions while somebody types.
 
 use super::predictor::{Predictor, best, normalised};
-use super::{Suggestion, suggestions};
+use super::{Suggestion, subwords, suggestions};
 use crate::vocabulary::{END, Token, Vocabulary};
 
 /// Suggests words for a text that grows: the next word, or the end of the word that was begun.
@@ -42,11 +42,16 @@ impl<'a, P: Predictor> Keyboard<'a, P> {
     /// After a space or a sign it is the next word. A text that ends in a letter, digit or apostrophe
     /// ends in a word that was begun, and only words that begin like that are suggested, this one
     /// itself among them. Probabilities are among the words that can stand there. `<end>` is no
-    /// suggestion. Where the vocabulary has characters, the next one is suggested.
+    /// suggestion. Where the vocabulary has characters, the next one is suggested. With a tokenizer they
+    /// are whole words too, put together of as many tokens as a word takes: that costs a few steps of the
+    /// network for each keystroke.
     pub fn suggest(&mut self, typed: &str, count: usize) -> Vec<Suggestion> {
-        let (finished, begun) = self.vocabulary.typed(typed);
-        self.read_to(&finished);
-        let fitting = self.beginning_with(&begun);
+        let typed = self.vocabulary.typed(typed);
+        self.read_to(&typed.finished);
+        if let Some(pieces) = self.vocabulary.pieces() {
+            return subwords::suggest(self.predictor, &self.state, pieces, &typed, count);
+        }
+        let fitting = self.beginning_with(&typed.begun);
         let scores = self
             .scores
             .get_or_insert_with(|| self.predictor.log_probabilities(&self.state));

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::architecture::{Architecture, Bound, ModelKind, Sizes};
 use super::{Task, TensorShape, Widths};
-use crate::vocabulary::TextUnits;
+use crate::vocabulary::{TextUnits, Tokenization};
 
 /// The most parameters that a description may ask for: 128 MiB of weights. A node takes the
 /// description from its coordinator, which must not be able to make it run out of memory.
@@ -16,7 +16,7 @@ pub const MAX_PARAMETERS: u64 = 1 << 25;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelDescription {
     architecture: Architecture,
-    text: TextUnits,
+    text: Tokenization,
     seed: u32,
     shapes: Vec<TensorShape>,
     parameters: usize,
@@ -95,7 +95,8 @@ impl ModelDescription {
         Self::of(TextUnits::Words, architecture, seed)
     }
 
-    /// A model of this architecture for words or characters; `seed` fixes the initial weights.
+    /// A model of this architecture for words, characters or a tokenizer's tokens; `seed` fixes the initial
+    /// weights.
     ///
     /// # Errors
     /// A [`DescriptionError`] that names the size and the limit.
@@ -103,10 +104,11 @@ impl ModelDescription {
     /// # Panics
     /// Never: the number of parameters that is converted was bounded before.
     pub fn of(
-        text: TextUnits,
+        text: impl Into<Tokenization>,
         architecture: Architecture,
         seed: u32,
     ) -> Result<Self, DescriptionError> {
+        let text = text.into();
         for bound in architecture.bounds() {
             let Bound {
                 field,
@@ -140,7 +142,7 @@ impl ModelDescription {
             return Err(DescriptionError::EvenKernel { kernel });
         }
         let kind = architecture.kind();
-        if kind.task() == Task::Classification && text != TextUnits::Words {
+        if kind.task() == Task::Classification && text != WORDS {
             let kind = kind.as_str();
             return Err(DescriptionError::NoText { kind });
         }
@@ -185,7 +187,7 @@ impl ModelDescription {
         } else if table.contains_key("text") {
             take(&mut table, "text")?
         } else {
-            TextUnits::Words
+            WORDS
         };
         let projection = match kind {
             ModelKind::CifgLstm => Some(take(&mut table, "projection")?),
@@ -209,7 +211,7 @@ impl ModelDescription {
         let kind = self.kind();
         // Where nothing is said it is words, as it always was.
         let text = match self.text {
-            TextUnits::Words => String::new(),
+            WORDS => String::new(),
             other => format!(
                 "# What a token stands for.\ntext = \"{}\"\n",
                 other.as_str()
@@ -258,13 +260,13 @@ impl ModelDescription {
         Widths::of(self)
     }
 
-    /// What a token stands for.
+    /// How text becomes tokens.
     #[must_use]
-    pub fn text(&self) -> TextUnits {
+    pub fn text(&self) -> Tokenization {
         self.text
     }
 
-    /// Lines of the vocabulary: the four special words, and tokens or labels.
+    /// Tokens of the vocabulary: the four special ones, and others or labels.
     #[must_use]
     pub fn vocabulary(&self) -> u32 {
         self.architecture.vocabulary()
@@ -303,6 +305,9 @@ impl ModelDescription {
         self.parameters
     }
 }
+
+/// What is not said.
+const WORDS: Tokenization = Tokenization::Units(TextUnits::Words);
 
 /// Takes a field that all kinds have, or that one kind has beside its sizes.
 fn take<'de, T: Deserialize<'de>>(

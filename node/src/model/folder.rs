@@ -7,12 +7,14 @@ use secagg_wire::process::{Access, write_atomic};
 use thiserror::Error;
 
 use super::{DescriptionError, ModelDescription, Weights, WeightsError};
-use crate::vocabulary::{Vocabulary, VocabularyError};
+use crate::vocabulary::{Tokenization, Vocabulary, VocabularyError};
 
 /// The description's file.
 pub const DESCRIPTION_FILE: &str = "model.toml";
-/// The vocabulary's file.
+/// The vocabulary's file, where each line is a token.
 pub const VOCABULARY_FILE: &str = "vocabulary.txt";
+/// The vocabulary's file, where a tokenizer makes the tokens.
+pub const TOKENIZER_FILE: &str = "tokenizer.json";
 /// The file of the weights that training starts from.
 pub const INITIAL_FILE: &str = "initial.safetensors";
 /// The file of the newest weights that a node has received.
@@ -23,7 +25,7 @@ pub const CURRENT_FILE: &str = "current.safetensors";
 pub struct ModelFiles {
     /// The description.
     pub description: ModelDescription,
-    /// The vocabulary; as many words as the description says.
+    /// The vocabulary; as many tokens as the description says.
     pub vocabulary: Vocabulary,
 }
 
@@ -55,22 +57,52 @@ pub enum ModelError {
         what: &'static str,
     },
     /// Description and vocabulary do not belong together.
-    #[error("the vocabulary has {found} words; the model's description says {expected}")]
+    #[error(
+        "the vocabulary has {found} tokens, the special ones included; the model's description says \
+         {expected}"
+    )]
     VocabularySize {
-        /// How many words the vocabulary has.
+        /// How many tokens the vocabulary has.
         found: usize,
         /// How many the description says.
         expected: u32,
     },
+    /// The vocabulary is of another kind.
+    #[error(
+        "the vocabulary is for text = \"{found}\"; the model's description says \"{expected}\""
+    )]
+    OtherText {
+        /// What its tokens are.
+        found: &'static str,
+        /// What the description says.
+        expected: &'static str,
+    },
+}
+
+impl ModelDescription {
+    /// Reads the bytes of a description's file.
+    ///
+    /// # Errors
+    /// [`ModelError::NotUtf8`] or [`ModelError::Description`].
+    pub fn of_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
+        Ok(Self::parse(utf8("description", bytes)?)?)
+    }
 }
 
 impl ModelFiles {
     /// Checks that description and vocabulary belong together.
     ///
     /// # Errors
-    /// [`ModelError::VocabularySize`] if they do not.
+    /// [`ModelError::VocabularySize`] or [`ModelError::OtherText`] if they do not.
     pub fn new(description: ModelDescription, vocabulary: Vocabulary) -> Result<Self, ModelError> {
         let expected = description.vocabulary();
+        let (text, found) = (description.text(), vocabulary.tokenization());
+        if text != found {
+            return Err(ModelError::OtherText {
+                found: found.as_str(),
+                expected: text.as_str(),
+            });
+        }
         if vocabulary.len() != expected as usize {
             return Err(ModelError::VocabularySize {
                 found: vocabulary.len(),
@@ -88,12 +120,8 @@ impl ModelFiles {
     /// # Errors
     /// A [`ModelError`] that says which of the two is wrong, and where.
     pub fn from_bytes(description: &[u8], vocabulary: &[u8]) -> Result<Self, ModelError> {
-        let description = std::str::from_utf8(description).map_err(|_| ModelError::NotUtf8 {
-            what: "description",
-        })?;
-        let vocabulary = std::str::from_utf8(vocabulary)
-            .map_err(|_| ModelError::NotUtf8 { what: "vocabulary" })?;
-        let description = ModelDescription::parse(description)?;
+        let description = ModelDescription::of_bytes(description)?;
+        let vocabulary = utf8("vocabulary", vocabulary)?;
         let vocabulary = Vocabulary::read(description.text(), vocabulary)?;
         Self::new(description, vocabulary)
     }
@@ -104,7 +132,8 @@ impl ModelFiles {
     /// A [`ModelError`] that names the file.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let description = read(&folder.join(DESCRIPTION_FILE))?;
-        Self::from_bytes(&description, &read(&folder.join(VOCABULARY_FILE))?)
+        let file = vocabulary_file(ModelDescription::of_bytes(&description)?.text());
+        Self::from_bytes(&description, &read(&folder.join(file))?)
     }
 
     /// Reads weights of this model out of a safetensors file.
@@ -124,8 +153,16 @@ impl ModelFiles {
             path: folder.to_owned(),
             source,
         })?;
+        let vocabulary = vocabulary_file(self.description.text());
+        // Of a model that stood here before: two vocabularies would leave open which one counts.
+        for other in [VOCABULARY_FILE, TOKENIZER_FILE] {
+            let path = folder.join(other);
+            if other != vocabulary && path.exists() {
+                fs::remove_file(&path).map_err(|source| ModelError::Io { path, source })?;
+            }
+        }
         for (file, bytes) in [
-            (VOCABULARY_FILE, self.vocabulary.to_text().into_bytes()),
+            (vocabulary, self.vocabulary.to_text().into_bytes()),
             (INITIAL_FILE, initial.to_safetensors()),
             (DESCRIPTION_FILE, self.description.to_toml().into_bytes()),
         ] {
@@ -134,6 +171,14 @@ impl ModelFiles {
                 .map_err(|source| ModelError::Io { path, source })?;
         }
         Ok(())
+    }
+}
+
+/// The name of a vocabulary's file.
+pub(crate) const fn vocabulary_file(tokenization: Tokenization) -> &'static str {
+    match tokenization {
+        Tokenization::Units(_) => VOCABULARY_FILE,
+        Tokenization::Tokenizer => TOKENIZER_FILE,
     }
 }
 
@@ -148,6 +193,10 @@ pub fn newest_weights(folder: &Path) -> PathBuf {
     }
 }
 
+fn utf8<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a str, ModelError> {
+    std::str::from_utf8(bytes).map_err(|_| ModelError::NotUtf8 { what })
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     fs::read(path).map_err(|source| ModelError::Io {
         path: path.to_owned(),
@@ -159,6 +208,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
 mod tests {
     use super::*;
     use crate::model::Sizes;
+    use crate::vocabulary::{TextUnits, TokenizerModel, train};
 
     fn files() -> ModelFiles {
         let vocabulary = Vocabulary::from_text(["see you soon"], 7).unwrap();
@@ -211,6 +261,43 @@ mod tests {
                 error,
                 ModelError::NotUtf8 {
                     what: "description"
+                }
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_tokenizer_lies_in_the_place_of_the_vocabulary_as_it_was_made() {
+        let source = train(TokenizerModel::WordLevel, ["see you soon"].into_iter(), 7).unwrap();
+        let tokenizer = Vocabulary::read(Tokenization::Tokenizer, &source).unwrap();
+        let of = |text: Tokenization| {
+            ModelDescription::of(text, files().description.architecture(), 1).unwrap()
+        };
+        let tokens = ModelFiles::new(of(Tokenization::Tokenizer), tokenizer.clone()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        // One takes the place of the other.
+        for (model, file, other) in [
+            (&files(), VOCABULARY_FILE, TOKENIZER_FILE),
+            (&tokens, TOKENIZER_FILE, VOCABULARY_FILE),
+            (&files(), VOCABULARY_FILE, TOKENIZER_FILE),
+        ] {
+            model
+                .write(folder, &Weights::initial(&model.description))
+                .unwrap();
+            assert_eq!(&ModelFiles::read(folder).unwrap(), model);
+            assert!(folder.join(file).exists() && !folder.join(other).exists());
+            let kept = fs::read_to_string(folder.join(file)).unwrap();
+            assert_eq!(kept == source, file == TOKENIZER_FILE);
+        }
+        let error = ModelFiles::new(of(TextUnits::Words.into()), tokenizer).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ModelError::OtherText {
+                    found: "tokenizer",
+                    expected: "words"
                 }
             ),
             "{error}"

@@ -11,7 +11,8 @@ use secagg_wire::digest::{Digest, FileDigest};
 use secagg_wire::process::{Access, create_private_folder, write_atomic};
 use thiserror::Error;
 
-use crate::model::{CURRENT_FILE, DESCRIPTION_FILE, INITIAL_FILE, VOCABULARY_FILE};
+use crate::model::{CURRENT_FILE, DESCRIPTION_FILE, INITIAL_FILE, vocabulary_file};
+use crate::vocabulary::Tokenization;
 
 /// The folder in a node's directory that holds the model received from its coordinator.
 pub const MODEL_FOLDER: &str = "model";
@@ -21,8 +22,8 @@ pub const MODEL_FOLDER: &str = "model";
 pub enum ModelFile {
     /// The description.
     Description,
-    /// The vocabulary.
-    Vocabulary,
+    /// The vocabulary, whose name on the disk says what kind it is.
+    Vocabulary(Tokenization),
     /// The weights that training started from.
     Initial,
     /// The weights received last.
@@ -35,7 +36,7 @@ impl ModelFile {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Description => "description",
-            Self::Vocabulary => "vocabulary",
+            Self::Vocabulary(_) => "vocabulary",
             Self::Initial => "initial",
             Self::Current => "weights",
         }
@@ -44,7 +45,7 @@ impl ModelFile {
     const fn file_name(self) -> &'static str {
         match self {
             Self::Description => DESCRIPTION_FILE,
-            Self::Vocabulary => VOCABULARY_FILE,
+            Self::Vocabulary(tokenization) => vocabulary_file(tokenization),
             Self::Initial => INITIAL_FILE,
             Self::Current => CURRENT_FILE,
         }
@@ -165,6 +166,7 @@ impl ModelCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vocabulary::TextUnits;
 
     #[test]
     fn a_file_is_found_by_its_digest_only() {
@@ -191,11 +193,17 @@ mod tests {
         let cache = ModelCache::new(folder.path());
         let expected = FileDigest::of(b"vocabulary");
         let received = Received::checked(b"vocabulary".to_vec(), &expected);
-        cache.store(ModelFile::Vocabulary, &received).unwrap();
-        fs::write(cache.path(ModelFile::Vocabulary), b"vocabulArY").unwrap();
+        cache
+            .store(ModelFile::Vocabulary(TextUnits::Words.into()), &received)
+            .unwrap();
+        fs::write(
+            cache.path(ModelFile::Vocabulary(TextUnits::Words.into())),
+            b"vocabulArY",
+        )
+        .unwrap();
         assert!(
             cache
-                .read(ModelFile::Vocabulary, &expected)
+                .read(ModelFile::Vocabulary(TextUnits::Words.into()), &expected)
                 .unwrap()
                 .is_none()
         );

@@ -11,8 +11,8 @@ use super::announcement::FederationModel;
 use super::cache::{CacheError, ModelFile, Received};
 use super::link::{FetchError, Fetcher};
 use super::node::Node;
-use crate::model::{ModelError, ModelFiles, Weights, WeightsError};
-use crate::vocabulary::{MAX_LEN, MAX_WORD_BYTES};
+use crate::model::{ModelDescription, ModelError, ModelFiles, Weights, WeightsError};
+use crate::vocabulary::{MAX_LEN, MAX_TOKENIZER_BYTES, MAX_WORD_BYTES, Tokenization};
 
 /// The files that the coordinator named.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +46,15 @@ pub(super) enum ModelFilesError {
 /// No description is longer.
 const MAX_DESCRIPTION: u64 = 64 << 10;
 
-/// No vocabulary is longer: every word at its longest, with its line's end.
-const MAX_VOCABULARY: u64 = (MAX_LEN * (MAX_WORD_BYTES + 1)) as u64;
+/// No vocabulary is longer.
+const fn max_vocabulary(tokenization: Tokenization) -> u64 {
+    let bytes = match tokenization {
+        // Every word at its longest, with its line's end.
+        Tokenization::Units(_) => MAX_LEN * (MAX_WORD_BYTES + 1),
+        Tokenization::Tokenizer => MAX_TOKENIZER_BYTES,
+    };
+    bytes as u64
+}
 
 /// Gets whatever this node lacks of the model, and keeps it once all of it was checked.
 pub(super) async fn fetch_model(
@@ -57,9 +64,15 @@ pub(super) async fn fetch_model(
 ) -> Result<FederationModel, ModelFilesError> {
     let get = |file, expected, cap| get(node, fetcher, file, expected, cap);
     let description = get(ModelFile::Description, files.description, MAX_DESCRIPTION).await?;
-    let vocabulary = get(ModelFile::Vocabulary, files.vocabulary, MAX_VOCABULARY).await?;
+    let text = ModelDescription::of_bytes(description.bytes())?.text();
+    let vocabulary = ModelFile::Vocabulary(text);
+    let vocabulary = get(vocabulary, files.vocabulary, max_vocabulary(text)).await?;
+    // A large tokenizer takes a while, and the connection must be kept alive.
+    let read = (description.clone(), vocabulary.clone());
+    let read =
+        spawn_blocking(move || ModelFiles::from_bytes(read.0.bytes(), read.1.bytes())).await??;
     let model = FederationModel {
-        files: ModelFiles::from_bytes(description.bytes(), vocabulary.bytes())?,
+        files: read,
         description: *description.digest(),
         vocabulary: *vocabulary.digest(),
         initial: files.initial,
@@ -68,7 +81,7 @@ pub(super) async fn fetch_model(
     let (kept, checked) = (Arc::clone(node), model.files.clone());
     spawn_blocking(move || {
         Weights::from_safetensors(initial.bytes(), &checked.description)?;
-        keep(&kept, &files, &description, &vocabulary, &initial)
+        keep(&kept, &files, text, [&description, &vocabulary, &initial])
     })
     .await??;
     Ok(model)
@@ -97,20 +110,20 @@ async fn get(
 fn keep(
     node: &Node,
     files: &WelcomedFiles,
-    description: &Received,
-    vocabulary: &Received,
-    initial: &Received,
+    text: Tokenization,
+    [description, vocabulary, initial]: [&Received; 3],
 ) -> Result<(), ModelFilesError> {
     let cache = &node.cache;
     let same = |file, expected| Ok::<_, CacheError>(cache.read(file, expected)?.is_some());
+    let of_vocabulary = ModelFile::Vocabulary(text);
     if !same(ModelFile::Description, &files.description)?
-        || !same(ModelFile::Vocabulary, &files.vocabulary)?
+        || !same(of_vocabulary, &files.vocabulary)?
     {
         cache.forget_current()?;
     }
     for (file, expected, received) in [
         (ModelFile::Initial, &files.initial, initial),
-        (ModelFile::Vocabulary, &files.vocabulary, vocabulary),
+        (of_vocabulary, &files.vocabulary, vocabulary),
         (ModelFile::Description, &files.description, description),
     ] {
         if !same(file, expected)? {

@@ -16,7 +16,7 @@ use crate::model::{
 };
 use crate::store::HELD_OUT_EVERY;
 use crate::text::{self, Format, TextError};
-use crate::vocabulary::TextUnits;
+use crate::vocabulary::{TextUnits, Tokenization};
 
 /// Where the paths of an experiment begin.
 #[derive(Clone, Copy, Debug)]
@@ -136,12 +136,18 @@ pub(super) fn model(
             let most = most
                 .and_then(|most| usize::try_from(most).ok())
                 .ok_or(SimulateError::NoVocabularySize)?;
-            let units = match description.get("text") {
-                None => TextUnits::default(),
+            let tokenization = match description.get("text") {
+                None => TextUnits::default().into(),
                 Some(text) => {
                     let text = text.clone().try_into();
                     text.map_err(|error| unreadable("text", &error))?
                 }
+            };
+            let Tokenization::Units(units) = tokenization else {
+                let problem = "text: a tokenizer is a file; make a model of it with `secagg-node \
+                               init-model --tokenizer`, and name its folder as the model";
+                let problem = problem.to_owned();
+                return Err(ModelError::from(DescriptionError::Syntax { problem }).into());
             };
             let kind = description.get("kind").cloned();
             let kind = kind.ok_or_else(|| unwritten("kind"))?;

@@ -126,12 +126,12 @@ fn words_are_written_with_spaces_but_for_closing_signs() {
 fn what_is_being_typed_ends_where_a_word_may_go_on() {
     let words = Vocabulary::parse(SMALL).unwrap();
     let typed = |text: &str| {
-        let (finished, begun) = words.typed(text);
-        (finished, begun.to_string())
+        let typed = words.typed(text);
+        (typed.finished, typed.begun.to_string())
     };
     assert_eq!(typed("Hi! HI"), (vec![4, 5], "hi".to_owned()));
     assert_eq!(typed("hi "), (vec![4], String::new()));
     let characters = Vocabulary::of(TextUnits::Characters, ["hi"], 20).unwrap();
-    let (finished, begun) = characters.typed("ih");
-    assert_eq!((finished, begun.as_str()), (vec![5, 4], ""));
+    let typed = characters.typed("ih");
+    assert_eq!((typed.finished, typed.begun.as_str()), (vec![5, 4], ""));
 }

@@ -4,16 +4,83 @@ use serde::{Deserialize, Serialize};
 
 use super::{characters, words};
 
-/// What a token stands for, as `text` in `model.toml` says it.
+/// How text becomes tokens, as `text` in `model.toml` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "Name")]
+pub enum Tokenization {
+    /// By rules of our own; the vocabulary is `vocabulary.txt`.
+    Units(TextUnits),
+    /// As `tokenizer.json` says.
+    Tokenizer,
+}
+
+/// The names in `model.toml`.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Name {
+    Words,
+    Characters,
+    WordsAndDigits,
+    Tokenizer,
+}
+
+impl From<Name> for Tokenization {
+    fn from(name: Name) -> Self {
+        match name {
+            Name::Words => TextUnits::Words.into(),
+            Name::Characters => TextUnits::Characters.into(),
+            Name::WordsAndDigits => TextUnits::WordsAndDigits.into(),
+            Name::Tokenizer => Self::Tokenizer,
+        }
+    }
+}
+
+impl From<TextUnits> for Tokenization {
+    fn from(units: TextUnits) -> Self {
+        Self::Units(units)
+    }
+}
+
+impl Tokenization {
+    /// Its name in `model.toml`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Units(units) => units.as_str(),
+            Self::Tokenizer => "tokenizer",
+        }
+    }
+
+    /// One token, for people.
+    #[must_use]
+    pub const fn one(self) -> &'static str {
+        match self {
+            Self::Units(units) => units.one(),
+            Self::Tokenizer => "token",
+        }
+    }
+
+    /// The most tokens that commands read of a message where nothing else is said.
+    #[must_use]
+    pub const fn usual_most(self) -> usize {
+        match self {
+            Self::Units(units) => units.usual_most(),
+            // The words of a text message, of one to two tokens each.
+            Self::Tokenizer => 48,
+        }
+    }
+}
+
+/// What a line of `vocabulary.txt` stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum TextUnits {
-    /// A word in lower case, or a sign; the vocabulary is `vocabulary.txt`.
+    /// A word in lower case, or a sign.
     #[default]
     Words,
-    /// A character; the vocabulary is `vocabulary.txt`.
+    /// A character.
     Characters,
-    /// A word in lower case, a sign, or a digit; the vocabulary is `vocabulary.txt`.
+    /// A word in lower case, a sign, or a digit.
     WordsAndDigits,
 }
 

@@ -170,7 +170,7 @@ fn a_model_of_characters_says_so() {
     let architecture = Architecture::Gru(sizes(24, 32));
     let words = ModelDescription::new(architecture, 7).unwrap();
     let characters = ModelDescription::of(TextUnits::Characters, architecture, 7).unwrap();
-    assert_eq!(characters.text(), TextUnits::Characters);
+    assert_eq!(characters.text(), TextUnits::Characters.into());
     let text = characters.to_toml();
     assert!(
         text.starts_with("# A next-character model: a GRU"),
@@ -181,6 +181,13 @@ fn a_model_of_characters_says_so() {
     let said = format!("text = \"words\"\n{}", words.to_toml());
     assert_eq!(ModelDescription::parse(&said), Ok(words));
     refused(&text.replace("characters", "syllables"), "syllables");
+    let tokens = ModelDescription::of(Tokenization::Tokenizer, architecture, 7).unwrap();
+    let text = tokens.to_toml();
+    assert!(
+        text.contains("\ntext = \"tokenizer\"\n") && text.starts_with("# A next-token model"),
+        "{text}"
+    );
+    assert_eq!(ModelDescription::parse(&text), Ok(tokens));
 }
 
 #[test]

@@ -456,7 +456,9 @@ impl Architecture {
         };
         let vocabulary = self.vocabulary();
         let lines = match self.kind().task() {
-            Task::NextToken | Task::SequenceToSequence => "# Lines of vocabulary.txt.",
+            Task::NextToken | Task::SequenceToSequence => {
+                "# Tokens: lines of vocabulary.txt, or those of tokenizer.json."
+            }
             Task::Classification => {
                 "# Lines of vocabulary.txt: four special words, then the labels."
             }

@@ -153,7 +153,7 @@ fn toml_and_description_are_the_same_thing() {
 fn the_toml_of_a_cifg_lstm_is_as_it_always_was() {
     let expected = "# A next-word model: a CIFG-LSTM (Hard et al. 2018) of 657800 parameters.\n\
                     kind = \"cifg-lstm\"\n\
-                    # Lines of vocabulary.txt.\n\
+                    # Tokens: lines of vocabulary.txt, or those of tokenizer.json.\n\
                     vocabulary = 5000\n\
                     # The embedding is the output layer too: the projection has its size.\n\
                     embedding = 96\n\

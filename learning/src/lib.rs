@@ -50,8 +50,8 @@ pub use download::WeightsDown;
 pub use evolution::{Directions, Evolution};
 pub use optimizer::{OptimizerError, ServerOptimizer};
 pub use plan::{
-    Budget, Compression, LocalOptimizer, Parts, PartsError, Plan, PlanError, Rotated, RoundKind,
-    ServerOptimizerConfig, TensorsError, TrainingPlan, UpdatePlan,
+    Budget, Compression, LocalOptimizer, Parts, PartsError, Plan, PlanError, Precision, Rotated,
+    RoundKind, ServerOptimizerConfig, TensorsError, TrainingPlan, UpdatePlan,
 };
 pub use schedule::Schedule;
 pub use selection::{Candidate, SelectionError, SelectionRule, Strategy};

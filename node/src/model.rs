@@ -3,6 +3,7 @@
 mod architecture;
 mod attention;
 mod batch;
+mod bf16;
 #[cfg(test)]
 mod by_hand;
 mod cell;
@@ -32,6 +33,7 @@ pub use architecture::{
     TransformerSizes,
 };
 pub(crate) use batch::{Batch, Input};
+pub(crate) use bf16::Bf16Copy;
 pub use description::{DescriptionError, MAX_PARAMETERS, ModelDescription};
 pub use folder::{
     CURRENT_FILE, DESCRIPTION_FILE, INITIAL_FILE, ModelError, ModelFiles, VOCABULARY_FILE,

@@ -2,6 +2,7 @@
 
 mod descent;
 mod memory;
+mod precision;
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use thiserror::Error;
 
 use self::descent::Descent;
 pub use self::memory::{DEFAULT_MEMORY, DEFAULT_MEMORY_MB, Estimate};
+use self::precision::Passes;
+pub use self::precision::slow_precision;
 use crate::clock::Clock;
 use crate::examples::Examples;
 use crate::model::{Model, WeightsError};
@@ -192,9 +195,9 @@ pub fn train(
 /// Training that keeps its optimiser's state from epoch to epoch.
 #[derive(Debug)]
 pub struct Trainer<'a> {
-    model: &'a Model,
     data: &'a Examples,
     task: TrainingTask<'a>,
+    passes: Passes<'a>,
     descent: Descent,
     estimate: Estimate,
     /// The most positions of a batch that are in memory at once.
@@ -226,9 +229,9 @@ impl<'a> Trainer<'a> {
         let estimate = Estimate::new(model.description(), task.plan);
         let most = estimate.positions(task.memory, longest as u64)?;
         Ok(Self {
-            model,
             data,
             task: *task,
+            passes: Passes::new(model, task.plan),
             descent: Descent::new(model.variables(), task.plan),
             estimate,
             most_positions: usize::try_from(most).unwrap_or(usize::MAX),
@@ -337,9 +340,10 @@ impl<'a> Trainer<'a> {
         let pieces = self.pieces(indices);
         let mut loss = TrainingLoss::default();
         self.descent.begin();
+        self.passes.begin();
         for piece in pieces {
             let batch = self.data.batch(&piece);
-            let mean = self.model.logits(&batch).cross_entropy_loss::<Tensor>(
+            let mean = self.passes.logits(&batch).cross_entropy_loss::<Tensor>(
                 batch.targets(),
                 None,
                 Reduction::Mean,
@@ -352,10 +356,11 @@ impl<'a> Trainer<'a> {
             }
             let own = batch.targets().numel();
             if own == tokens {
-                mean.backward();
+                self.passes.backward(&mean);
             } else {
                 // The mean over the tokens of all pieces: each counts by its share of them.
-                (mean * (own as f64 / tokens as f64)).backward();
+                let share = own as f64 / tokens as f64;
+                self.passes.backward(&(mean * share));
             }
             loss.sum += value * own as f64;
             loss.tokens += own as u64;

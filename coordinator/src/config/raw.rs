@@ -5,7 +5,7 @@
 
 use secagg::{GraphKind, MAX_COHORT, MAX_SPARSE_COHORT, MIN_COHORT, ThreatModel};
 use secagg_learning::{
-    Budget, Compression, Evolution, LocalOptimizer, Parts, Rotated, RoundKind, Schedule,
+    Budget, Compression, Evolution, LocalOptimizer, Parts, Precision, Rotated, RoundKind, Schedule,
     ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan, WeightsDown,
 };
 use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
@@ -171,6 +171,7 @@ table! {
         proximal: f32 = DEFAULT_TRAINING.proximal,
         gradient_clip: f32 = DEFAULT_TRAINING.gradient_clip,
         max_words: i64 = i64::from(DEFAULT_TRAINING.max_words),
+        precision: Precision = DEFAULT_TRAINING.precision,
     }
 }
 
@@ -438,6 +439,7 @@ impl RawTraining {
             proximal: self.proximal,
             gradient_clip: self.gradient_clip,
             max_words: whole("training.max_words", self.max_words, 1..=4096)?,
+            precision: self.precision,
         })
     }
 }

@@ -180,6 +180,10 @@ proximal = 0.0
 gradient_clip = 5.0
 # Words of an example that are used, 1 to 4096. Pairs of texts that are longer are left out.
 max_words = 64
+# What the network is computed in: "f32", or "bf16", with f32 weights in the optimiser. That is faster
+# only on processors with instructions for bf16 (AVX512-BF16, AMX), and much slower on others: nodes
+# say so when they train.
+precision = "f32"
 
 # Evolution strategies in the place of training: a node sends no update, but how much the loss on its
 # own text falls along so many random directions, each tried on `batch` x `accumulate` messages: a few

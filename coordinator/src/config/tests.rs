@@ -1,4 +1,4 @@
-use secagg_learning::{Budget, LocalOptimizer, Rotated, Schedule};
+use secagg_learning::{Budget, LocalOptimizer, Precision, Rotated, Schedule};
 
 use super::*;
 
@@ -155,6 +155,7 @@ fn a_plan_value_is_refused_by_name() {
 #[test]
 fn how_a_node_trains_is_read_whole() {
     let text = "[training]\nsteps = 40\naccumulate = 4\nweight_decay = 0.5\nproximal = 0.25\n\
+                precision = \"bf16\"\n\
                 optimizer = { momentum = { rate = 0.25, beta = 0.5 } }\n\
                 schedule = { noam = { warm_up = 3 } }";
     let expected = TrainingPlan {
@@ -167,6 +168,7 @@ fn how_a_node_trains_is_read_whole() {
         schedule: Schedule::Noam { warm_up: 3 },
         weight_decay: 0.5,
         proximal: 0.25,
+        precision: Precision::Bf16,
         ..DEFAULT_TRAINING
     };
     let config = Config::parse(text).unwrap();

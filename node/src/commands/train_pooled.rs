@@ -27,6 +27,7 @@ use crate::store::HELD_OUT_EVERY;
 use crate::text::{self, Format};
 use crate::training::{
     DEFAULT_MEMORY_MB, SchedulePoint, Trainer, TrainingError, TrainingProgress, TrainingTask,
+    slow_precision,
 };
 
 #[derive(Debug, clap::Args)]
@@ -91,6 +92,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         best: None,
     };
     let grid = arguments.method.optimizers();
+    if let Some(slow) = slow_precision(&arguments.method.plan(grid[0])?) {
+        eprintln!("{slow}");
+    }
     let mut budget = arguments
         .budget_seconds
         .map(|seconds| Duration::from_secs(seconds.into()));

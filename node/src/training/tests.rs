@@ -250,5 +250,6 @@ fn only_the_chosen_tensors_change() {
     }
 }
 mod budgets;
+mod precision;
 mod steps;
 mod texts;

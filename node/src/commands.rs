@@ -4,12 +4,14 @@ mod add;
 mod audit;
 mod credential;
 mod digits;
+mod distil;
 mod eval;
 mod generate;
 mod init_model;
 mod join;
 mod model_source;
 mod numbers;
+mod pooled;
 mod quantise;
 mod run;
 mod simulate;
@@ -64,6 +66,8 @@ enum Command {
     Numbers(numbers::Arguments),
     /// Train on the text of many people at once, to compare federated training with.
     TrainPooled(train_pooled::Arguments),
+    /// Train a student on public text with a teacher's predictions, to begin a federation with.
+    Distil(distil::Arguments),
     /// Carry out an experiment with many virtual clients in this process, or draw its results.
     Simulate(simulate::Arguments),
 }
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Quantise(arguments) => quantise::run(&arguments),
         Command::Numbers(arguments) => numbers::run(&arguments),
         Command::TrainPooled(arguments) => train_pooled::run(&arguments),
+        Command::Distil(arguments) => distil::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
     };
     match result {

@@ -1,6 +1,7 @@
 //! Local training: epochs, steps or seconds over shuffled batches in memory, without any I/O.
 
 mod descent;
+mod distillation;
 mod memory;
 mod precision;
 
@@ -11,10 +12,11 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use secagg_learning::{Budget, PlanError, TrainingPlan};
 use serde::Serialize;
-use tch::{Reduction, Tensor};
 use thiserror::Error;
 
 use self::descent::Descent;
+use self::distillation::cross_entropy;
+pub use self::distillation::{Distillation, DistillationError, Mixture};
 pub use self::memory::{DEFAULT_MEMORY, DEFAULT_MEMORY_MB, Estimate};
 use self::precision::Passes;
 pub use self::precision::slow_precision;
@@ -36,6 +38,8 @@ pub struct TrainingTask<'a> {
     pub memory: u64,
     /// Asked only where the plan's budget is in seconds.
     pub clock: Clock<'a>,
+    /// Whose predictions the model learns from, besides the right answers.
+    pub teacher: Option<Distillation<'a>>,
 }
 
 impl<'a> TrainingTask<'a> {
@@ -48,6 +52,7 @@ impl<'a> TrainingTask<'a> {
             seed,
             memory: DEFAULT_MEMORY,
             clock: Clock::default(),
+            teacher: None,
         }
     }
 }
@@ -68,7 +73,8 @@ pub struct Trained {
     pub weights: Vec<f32>,
     /// The new weights minus those that training started from, flat.
     pub delta: Vec<f32>,
-    /// Loss and tokens (or labels) over all steps, each as it was when its batch was trained on.
+    /// Loss and tokens (or labels) over all steps, each as it was when its batch was trained on; with a
+    /// teacher its part is in it.
     pub loss: TrainingLoss,
     /// How many examples were trained on, each counted once however often it was seen: the client's
     /// weight. Less than all where the budget ended within the first epoch.
@@ -226,7 +232,10 @@ impl<'a> Trainer<'a> {
         task.plan.check()?;
         let longest = (0..data.len()).map(|index| data.positions(index)).max();
         let longest = longest.ok_or(TrainingError::NoText)?;
-        let estimate = Estimate::new(model.description(), task.plan);
+        let mut estimate = Estimate::new(model.description(), task.plan);
+        if let Some(teacher) = &task.teacher {
+            estimate.add_teacher(teacher.teacher());
+        }
         let most = estimate.positions(task.memory, longest as u64)?;
         Ok(Self {
             data,
@@ -343,13 +352,12 @@ impl<'a> Trainer<'a> {
         self.passes.begin();
         for piece in pieces {
             let batch = self.data.batch(&piece);
-            let mean = self.passes.logits(&batch).cross_entropy_loss::<Tensor>(
-                batch.targets(),
-                None,
-                Reduction::Mean,
-                -100,
-                0.0,
-            );
+            let scores = self.passes.logits(&batch);
+            let mean = match &self.task.teacher {
+                None => cross_entropy(&scores, batch.targets()),
+                Some(teacher) => teacher.loss(&scores, &batch),
+            };
+            drop(scores);
             let value = mean.double_value(&[]);
             if !value.is_finite() {
                 return Err(TrainingError::Diverged { step: self.step });

@@ -48,6 +48,13 @@ impl Estimate {
         }
     }
 
+    /// Adds what a teacher's predictions take.
+    pub(super) fn add_teacher(&mut self, teacher: &ModelDescription) {
+        let widths = teacher.widths();
+        self.position += FLOAT * (TAUGHT * widths.answers as u64 + widths.all as u64);
+        self.fixed += FLOAT * widths.once as u64;
+    }
+
     /// Bytes with so many positions in memory.
     #[must_use]
     pub fn bytes(&self, positions: u64) -> u64 {
@@ -76,6 +83,9 @@ const RESULTS: u64 = 2;
 /// Scores, their log softmax and the gradients of both: three of them are there at once, and one more
 /// is lost to pieces of other sizes.
 const SCORES: u64 = 4;
+/// With a teacher: its scores and its log softmax, and the student's at the temperature with their
+/// gradients and what the divergence is summed of.
+const TAUGHT: u64 = 6;
 /// Of each width: what is kept for the backward pass, its gradient, and what is lost likewise.
 const ACTIVATIONS: u64 = 4;
 /// The library's own, once in a process.

@@ -1,4 +1,4 @@
-//! How `train-pooled` trains, from its arguments.
+//! How text in one place is trained on, from the arguments.
 
 use std::str::FromStr;
 

@@ -76,6 +76,10 @@ server_schedule = "constant"
 # quarter, with a scale for each row of a matrix). The coordinator keeps f32 weights; nodes train from the
 # copy that they get, evaluate it, and send what they have changed of it.
 weights_down = "f32"
+# Sets the smallest weights of each tensor of two dimensions or more to zero, in training rounds from
+# `begin` on, every so many of them, until from `end` on this share of them is zero. They stay zero; nodes
+# need not know. A sparsity of 0 for no pruning.
+pruning = { sparsity = 0.0, begin = 1, end = 100, every = 1 }
 # Attempts at one round before the coordinator gives up.
 max_attempts = 5
 # Seconds to wait for enough nodes before the coordinator gives up.

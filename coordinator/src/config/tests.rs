@@ -227,6 +227,38 @@ fn compression_and_schedule_reach_the_plan() {
 }
 
 #[test]
+fn pruning_is_read_and_its_values_are_named() {
+    let rounds = |pruning: &str| {
+        let text = format!("[rounds]\npruning = {{ {pruning} }}");
+        Config::parse(&text).map(|config| config.rounds.pruning)
+    };
+    let expected = Pruning {
+        sparsity: 0.8,
+        begin: 10,
+        end: 100,
+        every: 5,
+    };
+    let found = rounds("sparsity = 0.8, begin = 10, end = 100, every = 5");
+    assert_eq!(found.unwrap(), Some(expected));
+    let none = rounds("sparsity = 0.0, begin = 10, end = 9, every = 5");
+    assert_eq!(none.unwrap(), None);
+    for (pruning, problem) in [
+        (
+            "sparsity = 1.0, begin = 1, end = 9, every = 1",
+            "rounds.pruning.sparsity is 1",
+        ),
+        (
+            "sparsity = 0.5, begin = 9, end = 9, every = 1",
+            "rounds.pruning.end is 9",
+        ),
+        ("sparsity = 0.5, begin = 1, end = 9", "every"),
+    ] {
+        let error = rounds(pruning).unwrap_err().to_string();
+        assert!(error.contains(problem), "{error}");
+    }
+}
+
+#[test]
 fn bounds_without_a_threshold_are_refused() {
     let text = "[cohort]\nmin_clients = 4\nmax_clients = 8\ndropout_fraction = 0.7";
     assert!(matches!(

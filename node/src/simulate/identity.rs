@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use secagg_learning::{Plan, WeightsDown};
+use secagg_learning::{Plan, Pruning, WeightsDown};
 use secagg_wire::digest::Hasher;
 use serde::Serialize;
 
@@ -21,6 +21,8 @@ struct Identity<'a> {
     /// Left out where it is none: runs of before have no other digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     weights_down: Option<WeightsDown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pruning: Option<Pruning>,
     split: Option<Split>,
     synthetic: Option<Synthetic>,
     clients: u32,
@@ -53,6 +55,7 @@ pub(super) fn digest(
         patience: rounds.stopping.patience,
         min_delta: rounds.stopping.min_delta,
         weights_down: Some(rounds.weights_down).filter(|down| *down != WeightsDown::F32),
+        pruning: rounds.pruning,
         split,
         synthetic,
         clients: cohort.clients,

@@ -9,9 +9,7 @@
 use std::borrow::Cow;
 
 use safetensors::{Dtype, View};
-use secagg_learning::download::{
-    Coding, Int8Rows, NOT_ZERO, SCALES, WeightsDown, bitmap, to_bf16,
-};
+use secagg_learning::download::{Coding, Int8Rows, NOT_ZERO, SCALES, WeightsDown, bitmap, to_bf16};
 
 use crate::model::{ModelFile, Shapes, WeightsError};
 
@@ -55,7 +53,12 @@ pub(crate) fn file_down(
             };
             add(name, kind, &[others.len()], data);
             let bitmap = bitmap(elements);
-            add(&format!("{name}{NOT_ZERO}"), Dtype::U8, &[bitmap.len()], bitmap);
+            add(
+                &format!("{name}{NOT_ZERO}"),
+                Dtype::U8,
+                &[bitmap.len()],
+                bitmap,
+            );
             continue;
         }
         match down.coding(dimensions) {

@@ -367,7 +367,10 @@ mod tests {
         let bytes = |down: WeightsDown| down.pruned_bytes(shapes.into_iter(), &flat);
         assert_eq!(bytes(WeightsDown::F32), 2 + 4 * 6 + 4 * 16);
         assert_eq!(bytes(WeightsDown::Bf16), 2 + 2 * 6 + 2 * 16);
-        assert_eq!(bitmap(&[1.0, 0.0, -0.0, -2.0, 0.0, 0.0, 0.0, 1e-40, 3.0]), [0b1000_1001, 1]);
+        assert_eq!(
+            bitmap(&[1.0, 0.0, -0.0, -2.0, 0.0, 0.0, 0.0, 1e-40, 3.0]),
+            [0b1000_1001, 1]
+        );
         assert_eq!(bitmap(&[]), []);
     }
 

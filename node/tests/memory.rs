@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::process::Command;
 
-use secagg_learning::{Budget, LocalOptimizer, TrainingPlan};
+use secagg_learning::{Budget, LocalOptimizer, Precision, TrainingPlan};
 use secagg_node::digits::Sheet;
 use secagg_node::examples::{Examples, Image, Images, Pairs};
 use secagg_node::memory::PeakMemory;
@@ -196,15 +196,19 @@ fn one_kind() {
         Task::NextToken | Task::SequenceToSequence => MESSAGES,
         Task::Classification => IMAGES,
     };
-    for (batch, optimizer) in [
-        (16, LocalOptimizer::Sgd { rate: 0.1 }),
-        (largest, LocalOptimizer::Adam { rate: 0.002 }),
+    let adam = LocalOptimizer::Adam { rate: 0.002 };
+    for (batch, optimizer, precision) in [
+        (16, LocalOptimizer::Sgd { rate: 0.1 }, Precision::F32),
+        (16, adam, Precision::Bf16),
+        (largest, adam, Precision::F32),
+        (largest, adam, Precision::Bf16),
     ] {
         let plan = TrainingPlan {
             budget: Budget::Steps(2),
             batch,
             optimizer,
             max_words,
+            precision,
             ..TrainingPlan::DEFAULT
         };
         let task = TrainingTask::new(&plan, 1, [1; 32]);
@@ -213,7 +217,7 @@ fn one_kind() {
         let trained = train(&mut model, initial.values(), &examples, &task, &mut go_on).unwrap();
         let growth = peak.finish().unwrap().growth_bytes;
         let estimate = trained.memory;
-        println!("batch {batch}: {growth} measured, {estimate} estimated");
+        println!("batch {batch}, {precision:?}: {growth} measured, {estimate} estimated");
         assert!(
             growth <= estimate,
             "{growth} measured, {estimate} estimated"

@@ -172,7 +172,10 @@ fn a_model_is_pruned_while_it_is_trained() -> Result<()> {
     for round in 1..=ROUNDS {
         let event = world.round_complete(round)?;
         let sparsity = event["sparsity"].as_f64().context("no sparsity")?;
-        ensure!(sparsity >= last && (round == 1) == (sparsity < 0.1), "{event}");
+        ensure!(
+            sparsity >= last && (round == 1) == (sparsity < 0.1),
+            "{event}"
+        );
         last = sparsity;
     }
     ensure!((last - 0.5).abs() < 1e-3, "{last}");

@@ -103,7 +103,10 @@ fn pruned_weights_stay_zero_after_a_restart() -> Result<()> {
         let zeros: Vec<usize> = zeros.collect();
         let share = 0.75 * (1.0 - (1.0 - done / 3.0_f64).powi(3));
         let found = zeros.len() as f64 / matrix.len() as f64;
-        ensure!((found - share).abs() < 0.01, "round {round}: {found}, not {share}");
+        ensure!(
+            (found - share).abs() < 0.01,
+            "round {round}: {found}, not {share}"
+        );
         ensure!(
             pruned.iter().all(|place| zeros.contains(place)),
             "round {round}: a weight came back"

@@ -87,7 +87,10 @@ pub(super) fn run(dir: &Path, as_json: bool) -> anyhow::Result<()> {
     }
     println!("last weights: {} (after round {last})", weights.display());
     if let Some(share) = sparsity {
-        println!("{:.2} % of them are pruned, in tensors that can be", share * 100.0);
+        println!(
+            "{:.2} % of them are pruned, in tensors that can be",
+            share * 100.0
+        );
     }
     std::io::Write::flush(&mut std::io::stdout()).context("cannot write")
 }

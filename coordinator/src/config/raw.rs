@@ -5,8 +5,8 @@
 
 use secagg::{GraphKind, MAX_COHORT, MAX_SPARSE_COHORT, MIN_COHORT, ThreatModel};
 use secagg_learning::{
-    Budget, Compression, Evolution, LocalOptimizer, Parts, Precision, Pruning, Rotated, RoundKind, Schedule,
-    ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan, WeightsDown,
+    Budget, Compression, Evolution, LocalOptimizer, Parts, Precision, Pruning, Rotated, RoundKind,
+    Schedule, ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan, WeightsDown,
 };
 use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
 use serde::Deserialize;

@@ -221,7 +221,8 @@ fn a_step_that_was_missed_is_made_up_for() {
         pruning: Some(&PRUNING),
     };
     let delta = vec![0.5; LEN];
-    step.apply(shapes(), &mut optimizer, &mut weights, delta).unwrap();
+    step.apply(shapes(), &mut optimizer, &mut weights, delta)
+        .unwrap();
     assert_eq!(zeros(&weights[MATRIX]).len(), 17);
 }
 

@@ -80,7 +80,10 @@ impl Bf16Copy {
             if gradient.defined() {
                 // The gradient of ⟨w, g⟩ is g: libtorch lets nobody set one, but adds this one.
                 let gradient = no_grad(|| gradient.to_kind(Kind::Float));
-                master.flatten(0, -1).dot(&gradient.flatten(0, -1)).backward();
+                master
+                    .flatten(0, -1)
+                    .dot(&gradient.flatten(0, -1))
+                    .backward();
                 copy.zero_grad();
             }
         }
@@ -166,7 +169,10 @@ mod tests {
             };
             loss(&scores[0], &batch).backward();
             let expected = gradient();
-            model.ordered.iter().for_each(|master| master.shallow_clone().zero_grad());
+            model
+                .ordered
+                .iter()
+                .for_each(|master| master.shallow_clone().zero_grad());
             // Two halves, added up.
             for _ in 0..2 {
                 (loss(&copy.logits(&batch), &batch) * 0.5).backward();

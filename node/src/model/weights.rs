@@ -88,7 +88,9 @@ pub enum WeightsError {
         found: String,
     },
     /// A bitmap says that there is something beyond the end of its tensor.
-    #[error("the weights' bitmap \"{name}\" has bits for more than the tensor's {elements} elements")]
+    #[error(
+        "the weights' bitmap \"{name}\" has bits for more than the tensor's {elements} elements"
+    )]
     Bitmap {
         /// The bitmap.
         name: String,

@@ -385,12 +385,18 @@ impl Simulation {
         }
         let shapes = self.clients.shapes();
         let shapes = shapes.iter().map(Vec::as_slice);
-        rounds.weights_down.pruned_bytes(shapes, &self.state.weights)
+        rounds
+            .weights_down
+            .pruned_bytes(shapes, &self.state.weights)
     }
 
     /// The share of the weights that is zero, where they are pruned.
     fn sparsity(&self) -> Option<f64> {
-        let shapes = self.experiment.rounds.pruning.map(|_| self.clients.shapes())?;
+        let shapes = self
+            .experiment
+            .rounds
+            .pruning
+            .map(|_| self.clients.shapes())?;
         let shapes = shapes.iter().map(Vec::as_slice);
         Some(sparsity(shapes, &self.state.weights))
     }

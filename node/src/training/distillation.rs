@@ -14,9 +14,7 @@
 use tch::{Kind, Reduction, Tensor, no_grad};
 use thiserror::Error;
 
-use crate::model::{
-    Architecture, Batch, Model, ModelDescription, ModelFiles, ModelKind,
-};
+use crate::model::{Architecture, Batch, Model, ModelDescription, ModelFiles, ModelKind};
 
 /// A teacher, and how much it counts.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +131,10 @@ impl<'a> Distillation<'a> {
         }
         let contexts = [files, student].map(|files| files.description.architecture());
         // A language model reads long messages in parts.
-        if let [Architecture::EncoderDecoder(teacher), Architecture::EncoderDecoder(student)] = contexts
+        if let [
+            Architecture::EncoderDecoder(teacher),
+            Architecture::EncoderDecoder(student),
+        ] = contexts
             && teacher.context < student.context
         {
             let [teacher, student] = [teacher.context, student.context];

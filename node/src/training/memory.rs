@@ -1,7 +1,7 @@
 //! How much memory training takes, from the model's description alone, and how many positions of a
 //! batch fit into a budget.
 
-use secagg_learning::{LocalOptimizer, TrainingPlan};
+use secagg_learning::{LocalOptimizer, Precision, TrainingPlan};
 
 use super::TrainingError;
 use crate::model::ModelDescription;
@@ -42,10 +42,18 @@ impl Estimate {
         let copies = GRADIENTS + RESULTS + state + u64::from(plan.proximal > 0.0);
         let widths = description.widths();
         let (scores, activations) = (widths.answers as u64, widths.all as u64);
-        Self {
+        let mut estimate = Self {
             fixed: FLOAT * (copies * parameters + widths.once as u64) + OVERHEAD,
             position: FLOAT * (SCORES * scores + ACTIVATIONS * activations),
+        };
+        if plan.precision == Precision::Bf16 {
+            // The copy and its gradients, of which one tensor at a time is handed over.
+            estimate.fixed += BF16 * (1 + GRADIENTS) * parameters + FLOAT * parameters;
+            // Activations may be half as large, but where the processor has no bf16 they are not: then
+            // libtorch computes in f32 what it gives in bf16. Scores are there in both.
+            estimate.position += BF16 * 2 * scores;
         }
+        estimate
     }
 
     /// Adds what a teacher's predictions take.
@@ -76,6 +84,7 @@ impl Estimate {
 }
 
 const FLOAT: u64 = 4;
+const BF16: u64 = 2;
 /// Gradients, and temporary ones where a tensor is used twice.
 const GRADIENTS: u64 = 2;
 /// The new weights and what changed, as flat vectors.

@@ -18,9 +18,13 @@ pub fn slow_precision(plan: &TrainingPlan) -> Option<&'static str> {
 fn multiplies_bf16() -> bool {
     // Processors with AMX-BF16 have this, too.
     #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("avx512bf16");
+    {
+        std::arch::is_x86_feature_detected!("avx512bf16")
+    }
     #[cfg(not(target_arch = "x86_64"))]
-    return false;
+    {
+        false
+    }
 }
 
 /// Forward and backward passes, whose gradients end at the model's weights.

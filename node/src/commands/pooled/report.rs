@@ -175,7 +175,11 @@ impl Report {
             .runs
             .iter()
             .flat_map(|run| run.epochs.iter().map(move |epoch| (run, epoch)))
-            .max_by(|(_, left), (_, right)| left.validation.top1.total_cmp(&right.validation.top1))
+            // The first of equal ones, as for the weights that are kept.
+            .reduce(|best, next| match next.1.validation.top1 > best.1.validation.top1 {
+                true => next,
+                false => best,
+            })
             .map(|(run, epoch)| Best {
                 optimizer: run.optimizer,
                 rate: run.rate,

@@ -44,7 +44,10 @@ fn read_without_zeros(
     }
     check_shape(&name, bitmap, &[bitmap_len(elements)])?;
     let bits = bitmap.data();
-    let bit = |place: usize| bits.get(place / 8).is_some_and(|byte| byte >> (place % 8) & 1 == 1);
+    let bit = |place: usize| {
+        bits.get(place / 8)
+            .is_some_and(|byte| byte >> (place % 8) & 1 == 1)
+    };
     if (elements..8 * bits.len()).any(bit) {
         return Err(WeightsError::Bitmap { name, elements });
     }
@@ -280,14 +283,20 @@ mod tests {
         let initial = Weights::initial(&description());
         let mut values = initial.values().to_vec();
         let at = initial.shapes().iter().map(TensorShape::elements);
-        let names = initial.shapes().iter().position(|shape| shape.name == "embedding");
+        let names = initial
+            .shapes()
+            .iter()
+            .position(|shape| shape.name == "embedding");
         let start: usize = at.clone().take(names.unwrap()).sum();
         for place in (start..start + 400).filter(|place| place % 3 > 0) {
             values[place] = 0.0;
         }
         let weights = Weights::new(&description(), values.clone()).unwrap();
         let mut tensors = stored(&weights, down);
-        let embedding = tensors.iter_mut().find(|tensor| tensor.0 == "embedding").unwrap();
+        let embedding = tensors
+            .iter_mut()
+            .find(|tensor| tensor.0 == "embedding")
+            .unwrap();
         let elements = &values[start..start + 400];
         assert!(down.skips_zeros(&[40, 10], elements));
         let others = elements.iter().filter(|element| **element != 0.0);
@@ -317,7 +326,10 @@ mod tests {
     fn wrong_bitmaps_are_named() {
         let (tensors, _) = pruned(WeightsDown::Bf16);
         let last = tensors.len() - 1;
-        let at = tensors.iter().position(|tensor| tensor.0 == "embedding").unwrap();
+        let at = tensors
+            .iter()
+            .position(|tensor| tensor.0 == "embedding")
+            .unwrap();
         let with = |change: &dyn Fn(&mut Vec<Stored>)| {
             let mut changed = tensors.clone();
             change(&mut changed);
@@ -345,11 +357,25 @@ mod tests {
         let name = || "embedding.nonzero".to_owned();
         let signed = with(&|all| all[last].1 = Dtype::I8);
         let found = "I8".to_owned();
-        assert_eq!(signed, WeightsError::Kind { name: name(), found });
+        assert_eq!(
+            signed,
+            WeightsError::Kind {
+                name: name(),
+                found
+            }
+        );
         // Bits of nothing: the output bias has 40 elements, so that none are left over; the cell's has 36.
         let beyond = with(&|all| {
-            let bias = all.iter().position(|tensor| tensor.0 == "cell_bias").unwrap();
-            let bits = ("cell_bias.nonzero".to_owned(), Dtype::U8, vec![5], vec![0xff; 5]);
+            let bias = all
+                .iter()
+                .position(|tensor| tensor.0 == "cell_bias")
+                .unwrap();
+            let bits = (
+                "cell_bias.nonzero".to_owned(),
+                Dtype::U8,
+                vec![5],
+                vec![0xff; 5],
+            );
             assert_eq!(all[bias].2, [36]);
             all.push(bits);
         });

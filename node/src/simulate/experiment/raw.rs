@@ -182,9 +182,11 @@ impl RawRounds {
     fn check(self) -> Result<Rounds, ExperimentError> {
         let patience = whole("rounds.patience", self.patience, 0..=MANY)?;
         let pruning = match self.pruning {
-            Some(pruning) => pruning.configured().map_err(|error| ExperimentError::Plan {
-                problem: error.to_string(),
-            })?,
+            Some(pruning) => pruning
+                .configured()
+                .map_err(|error| ExperimentError::Plan {
+                    problem: error.to_string(),
+                })?,
             None => None,
         };
         Ok(Rounds {

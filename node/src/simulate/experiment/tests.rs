@@ -1,6 +1,6 @@
 use secagg_learning::{
-    Budget, Compression, Evolution, LocalOptimizer, Precision, Rotated, Schedule, ServerOptimizerConfig,
-    TrainingPlan, UpdatePlan,
+    Budget, Compression, Evolution, LocalOptimizer, Precision, Rotated, Schedule,
+    ServerOptimizerConfig, TrainingPlan, UpdatePlan,
 };
 
 use super::*;

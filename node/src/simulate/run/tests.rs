@@ -462,7 +462,11 @@ fn weights_are_pruned_on_a_schedule() {
     goes_on_to_the_same_results(&text, folder, "pruned");
     let out = "pruned/whole";
     let results = timeless(folder, out);
-    let shares: Vec<f64> = results.rounds.iter().map(|line| line.sparsity.unwrap()).collect();
+    let shares: Vec<f64> = results
+        .rounds
+        .iter()
+        .map(|line| line.sparsity.unwrap())
+        .collect();
     // 0.5·(1 − (1 − 2/4)³) from round 3 on.
     let expected = [0.0, 0.0, 0.0, 0.4375, 0.4375, 0.5, 0.5, 0.5, 0.5];
     assert_eq!(shares.len(), expected.len());
@@ -474,7 +478,9 @@ fn weights_are_pruned_on_a_schedule() {
     let file = safetensors::SafeTensors::deserialize(&file).unwrap();
     for (name, view) in file.iter() {
         let (elements, _) = view.data().as_chunks::<4>();
-        let zeros = elements.iter().filter(|bytes| f32::from_le_bytes(**bytes) == 0.0);
+        let zeros = elements
+            .iter()
+            .filter(|bytes| f32::from_le_bytes(**bytes) == 0.0);
         let zeros = zeros.count();
         match view.shape().len() {
             1 => assert_eq!(zeros, 0, "{name}"),
@@ -483,7 +489,10 @@ fn weights_are_pruned_on_a_schedule() {
     }
     // From round 4 on, what goes down has 7 of 16 zeros less, but for bitmaps and vectors.
     let [first, later] = [1, 8].map(|round| results.rounds[round].bytes_down);
-    assert!(later < first - u64::from(results.header.parameters), "{first} {later}");
+    assert!(
+        later < first - u64::from(results.header.parameters),
+        "{first} {later}"
+    );
     run(TEXT, folder, "plain");
     let none = timeless(folder, "plain");
     assert_eq!(none.rounds[1].bytes_down, first);

@@ -67,7 +67,10 @@ fn small_changes_add_up_in_the_masters() {
     let whole = norm(in_f32.delta.iter().copied());
     assert!(off < 0.05 * whole, "off by {off} of {whole}");
     let single = norm(one.delta.iter().copied());
-    assert!(whole > 150.0 * single, "{whole} after 200 steps of {single}");
+    assert!(
+        whole > 150.0 * single,
+        "{whole} after 200 steps of {single}"
+    );
 }
 
 #[test]
@@ -97,7 +100,10 @@ fn parts_pull_and_pieces_go_with_bf16() {
         ..large
     };
     let last = initial.shapes().len() - 1;
-    let start: usize = initial.shapes()[..last].iter().map(TensorShape::elements).sum();
+    let start: usize = initial.shapes()[..last]
+        .iter()
+        .map(TensorShape::elements)
+        .sum();
     let bounds = [start, initial.values().len()].map(|bound| u32::try_from(bound).unwrap());
     for parts in [Parts::ALL, Parts::new(Some(bounds[0]..bounds[1])).unwrap()] {
         model.train_only(&parts);
@@ -107,7 +113,12 @@ fn parts_pull_and_pieces_go_with_bf16() {
         let is_frozen = frozen.iter().all(|change| *change == 0.0);
         assert_eq!(is_frozen, parts != Parts::ALL);
         let norm_of = norm(changed.iter().copied());
-        let off = norm(changed.iter().zip(&whole.delta[start..]).map(|(a, b)| a - b));
+        let off = norm(
+            changed
+                .iter()
+                .zip(&whole.delta[start..])
+                .map(|(a, b)| a - b),
+        );
         assert!(off < 0.05 * norm_of, "off by {off} of {norm_of}");
     }
 }

@@ -532,7 +532,7 @@ fn a_student_learns_from_a_teacher_and_can_begin_a_federation() {
     ));
     assert!(error.contains("the temperature is 0"), "{error}");
     let error = said(&format!(
-        "{distil} --model student text.txt --rate 1e9 --optimizer sgd"
+        "{distil} --model student text.txt --budget-seconds 0"
     ));
     assert!(error.contains("out.safetensors was not written"), "{error}");
     assert!(!path.join("out.safetensors").exists());

@@ -29,7 +29,8 @@ pub enum Precision {
     /// Mixed precision (Micikevicius et al., "Mixed Precision Training", ICLR 2018, section 3.1, with the
     /// bf16 of Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training", 2019, which has the
     /// exponents of f32, so that no loss is scaled): forward and backward with a copy of the weights
-    /// rounded to bf16; the loss, the gradients' sums, clip, proximal term and optimiser in f32.
+    /// rounded to bf16; the loss, the gradients' sums, clip, proximal term and optimiser in f32. It is faster only on
+    /// processors with instructions for bf16. Evolution strategies are computed in f32 in any case.
     Bf16,
 }
 

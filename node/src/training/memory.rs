@@ -42,18 +42,20 @@ impl Estimate {
         let copies = GRADIENTS + RESULTS + state + u64::from(plan.proximal > 0.0);
         let widths = description.widths();
         let (scores, activations) = (widths.answers as u64, widths.all as u64);
-        let mut estimate = Self {
-            fixed: FLOAT * (copies * parameters + widths.once as u64) + OVERHEAD,
-            position: FLOAT * (SCORES * scores + ACTIVATIONS * activations),
-        };
-        if plan.precision == Precision::Bf16 {
-            // The copy and its gradients, of which one tensor at a time is handed over.
-            estimate.fixed += BF16 * (1 + GRADIENTS) * parameters + FLOAT * parameters;
-            // Activations may be half as large, but where the processor has no bf16 they are not: then
-            // libtorch computes in f32 what it gives in bf16. Scores are there in both.
-            estimate.position += BF16 * 2 * scores;
+        let fixed = FLOAT * (copies * parameters + widths.once as u64) + OVERHEAD;
+        let position = FLOAT * SCORES * scores;
+        match plan.precision {
+            Precision::F32 => Self {
+                fixed,
+                position: position + FLOAT * ACTIVATIONS * activations,
+            },
+            Precision::Bf16 => Self {
+                // The copy and its gradients, of which one tensor at a time is handed over.
+                fixed: fixed + (BF16 * (1 + GRADIENTS) + FLOAT) * parameters,
+                // Scores are there in both.
+                position: position + BF16 * 2 * scores + MIXED * ACTIVATIONS * activations,
+            },
         }
-        estimate
     }
 
     /// Adds what a teacher's predictions take.
@@ -85,6 +87,9 @@ impl Estimate {
 
 const FLOAT: u64 = 4;
 const BF16: u64 = 2;
+/// Bytes of an activation on average, as measured: most have 16 bits, but rotations are computed in f32,
+/// and the places of maxima stay as large as they are.
+const MIXED: u64 = 3;
 /// Gradients, and temporary ones where a tensor is used twice.
 const GRADIENTS: u64 = 2;
 /// The new weights and what changed, as flat vectors.

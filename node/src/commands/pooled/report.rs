@@ -176,10 +176,12 @@ impl Report {
             .iter()
             .flat_map(|run| run.epochs.iter().map(move |epoch| (run, epoch)))
             // The first of equal ones, as for the weights that are kept.
-            .reduce(|best, next| match next.1.validation.top1 > best.1.validation.top1 {
-                true => next,
-                false => best,
-            })
+            .reduce(
+                |best, next| match next.1.validation.top1 > best.1.validation.top1 {
+                    true => next,
+                    false => best,
+                },
+            )
             .map(|(run, epoch)| Best {
                 optimizer: run.optimizer,
                 rate: run.rate,

@@ -15,7 +15,7 @@ use std::{
 
 use secagg::{Choice, ChooserError, GraphKind, ThreatModel};
 use secagg_learning::{
-    Compression, Evolution, Parts, Plan, PlanError, RoundKind, Schedule, SelectionRule,
+    Compression, Evolution, Parts, Plan, PlanError, Pruning, RoundKind, Schedule, SelectionRule,
     ServerOptimizerConfig, StoppingRule, Strategy, TensorsError, TrainingPlan, UpdatePlan,
     WeightsDown, cohort::assumptions,
 };
@@ -95,6 +95,8 @@ pub struct Rounds {
     pub server_schedule: Schedule,
     /// In how many bits the weights go down to the nodes.
     pub weights_down: WeightsDown,
+    /// Which weights are set to zero, if any.
+    pub pruning: Option<Pruning>,
     /// Attempts at one round.
     pub max_attempts: u32,
     /// How long to wait for enough nodes.
@@ -258,7 +260,7 @@ pub enum ConfigError {
         /// The keys.
         given: String,
     },
-    /// A value of `[update]`, `[training]` or `[server]` was refused.
+    /// A value of `[update]`, `[training]`, `[server]` or `rounds.pruning` was refused.
     #[error("coordinator.toml: {0}")]
     Plan(#[from] PlanError),
     /// The tensors of `update.tensors` are not those of the model.

@@ -108,7 +108,8 @@ impl Coordinator {
         let weights_folder = WeightsFolder::new(folder.weights())?;
         let weights = weights_folder.recover(&rounds, &model, config.server_optimizer())?;
         let weights_down = config.rounds.weights_down;
-        let down = file_down(&model.shapes, &weights.file, weights_down)
+        let pruned = config.rounds.pruning.is_some();
+        let down = file_down(&model.shapes, &weights.file, weights_down, pruned)
             .map_err(|error| error.at(&folder.model().join(INITIAL)))?;
 
         let mut network = config.network.clone();

@@ -1,17 +1,19 @@
 //! The weights as nodes get them: the file of the last round, or a copy of it in fewer bits.
 //!
 //! The copy has each tensor under its name, as F32, BF16 or I8; the scales of I8 are F32 under the name
-//! with `.scale`, one for each index of the first dimension. It is the same for the same weights, so that
+//! with `.scale`, one for each index of the first dimension. Where weights are pruned, a matrix of F32 or
+//! BF16 can have only those of its elements that are not zero, as a vector, and a bitmap (U8) under its name
+//! with `.nonzero`. The copy is the same for the same weights, so that
 //! a coordinator that is started again announces the same digest.
 
 use std::borrow::Cow;
 
 use safetensors::{Dtype, View};
-use secagg_learning::download::{Coding, Int8Rows, SCALES, WeightsDown, to_bf16};
+use secagg_learning::download::{Coding, Int8Rows, NOT_ZERO, SCALES, WeightsDown, bitmap, to_bf16};
 
 use crate::model::{ModelFile, Shapes, WeightsError};
 
-/// What nodes get of a file of weights.
+/// What nodes get of a file of weights, of which some may be `pruned`.
 ///
 /// # Errors
 /// [`WeightsError`] where the file is not the model's; [`WeightsError::ScaleName`] where a tensor has
@@ -20,15 +22,17 @@ pub(crate) fn file_down(
     shapes: &Shapes,
     file: &ModelFile,
     down: WeightsDown,
+    pruned: bool,
 ) -> Result<ModelFile, WeightsError> {
-    if down == WeightsDown::F32 {
+    if down == WeightsDown::F32 && !pruned {
         return Ok(file.clone());
     }
     let flat = shapes.flat(&file.bytes)?;
     let mut rest = flat.as_slice();
-    let mut tensors: Vec<(String, Tensor<'_>)> = Vec::new();
+    let mut tensors: Vec<(String, Tensor)> = Vec::new();
     for (name, dimensions) in shapes.tensors() {
-        if let Some(of) = name.strip_suffix(SCALES)
+        let of = [SCALES, NOT_ZERO].map(|suffix| name.strip_suffix(suffix));
+        if let Some(of) = of.into_iter().flatten().next()
             && shapes.tensors().any(|(other, _)| other == of)
         {
             let name = name.to_owned();
@@ -36,16 +40,30 @@ pub(crate) fn file_down(
         }
         let (elements, after) = rest.split_at(dimensions.iter().product());
         rest = after;
-        let mut add = |name: &str, kind, shape, data| {
+        let mut add = |name: &str, kind, shape: &[usize], data| {
+            let shape = Vec::from(shape);
             let tensor = Tensor { kind, shape, data };
             tensors.push((name.to_owned(), tensor));
         };
+        if pruned && down.skips_zeros(dimensions, elements) {
+            let others: Vec<f32> = elements.iter().copied().filter(|x| *x != 0.0).collect();
+            let (kind, data) = match down {
+                WeightsDown::F32 => (Dtype::F32, floats(&others)),
+                _ => (Dtype::BF16, halves(&others)),
+            };
+            add(name, kind, &[others.len()], data);
+            let bitmap = bitmap(elements);
+            add(
+                &format!("{name}{NOT_ZERO}"),
+                Dtype::U8,
+                &[bitmap.len()],
+                bitmap,
+            );
+            continue;
+        }
         match down.coding(dimensions) {
             Coding::F32 => add(name, Dtype::F32, dimensions, floats(elements)),
-            Coding::Bf16 => {
-                let data = elements.iter().flat_map(|&x| to_bf16(x).to_le_bytes());
-                add(name, Dtype::BF16, dimensions, data.collect());
-            }
+            Coding::Bf16 => add(name, Dtype::BF16, dimensions, halves(elements)),
             Coding::Int8 { columns } => {
                 let rows = Int8Rows::nearest(columns, elements);
                 let weights = rows.weights.iter().map(|weight| weight.cast_unsigned());
@@ -62,19 +80,24 @@ fn floats(elements: &[f32]) -> Vec<u8> {
     elements.iter().flat_map(|x| x.to_le_bytes()).collect()
 }
 
-struct Tensor<'a> {
+fn halves(elements: &[f32]) -> Vec<u8> {
+    let halves = elements.iter().map(|&x| to_bf16(x).to_le_bytes());
+    halves.flatten().collect()
+}
+
+struct Tensor {
     kind: Dtype,
-    shape: &'a [usize],
+    shape: Vec<usize>,
     data: Vec<u8>,
 }
 
-impl View for Tensor<'_> {
+impl View for Tensor {
     fn dtype(&self) -> Dtype {
         self.kind
     }
 
     fn shape(&self) -> &[usize] {
-        self.shape
+        &self.shape
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
@@ -108,7 +131,7 @@ mod tests {
     fn a_copy_is_smaller_and_always_the_same() {
         let weights = file(&[("bias", &[9]), ("matrix", &[400, 100])]);
         let shapes = Shapes::read(&weights.bytes).unwrap();
-        let down = |down| file_down(&shapes, &weights, down).unwrap();
+        let down = |down| file_down(&shapes, &weights, down, false).unwrap();
         assert_eq!(down(WeightsDown::F32).digest, weights.digest);
         let of = |file: &ModelFile| -> Vec<(String, Dtype, Vec<usize>)> {
             let tensors = SafeTensors::deserialize(&file.bytes).unwrap();
@@ -150,10 +173,47 @@ mod tests {
     fn a_tensor_with_the_name_of_scales_is_refused() {
         let weights = file(&[("a", &[10, 10]), ("a.scale", &[10])]);
         let shapes = Shapes::read(&weights.bytes).unwrap();
-        match file_down(&shapes, &weights, WeightsDown::Int8) {
+        match file_down(&shapes, &weights, WeightsDown::Int8, false) {
             Err(WeightsError::ScaleName { name }) => assert_eq!(name, "a.scale"),
             other => panic!("{other:?}"),
         }
-        assert!(file_down(&shapes, &weights, WeightsDown::F32).is_ok());
+        assert!(file_down(&shapes, &weights, WeightsDown::F32, false).is_ok());
+    }
+
+    #[test]
+    fn zeros_of_pruned_matrices_are_left_out() {
+        let mut elements = vec![0.0_f32; 80];
+        for place in (0..80).step_by(4) {
+            elements[place] = 1.0 + place as f32;
+        }
+        let views = [("bias", [80].as_slice()), ("matrix", &[8, 10])];
+        let views = views.map(|(name, shape)| {
+            let elements = elements.as_slice();
+            (name, FloatView { shape, elements })
+        });
+        let weights = ModelFile::new(safetensors::serialize(views, None).unwrap());
+        let shapes = Shapes::read(&weights.bytes).unwrap();
+        for (down, kind, bytes) in [
+            (WeightsDown::F32, Dtype::F32, 4),
+            (WeightsDown::Bf16, Dtype::BF16, 2),
+        ] {
+            let file = file_down(&shapes, &weights, down, true).unwrap();
+            let tensors = SafeTensors::deserialize(&file.bytes).unwrap();
+            let of = |name: &str| {
+                let view = tensors.tensor(name).unwrap();
+                (view.dtype(), view.shape().to_vec(), view.data().to_vec())
+            };
+            assert_eq!(tensors.len(), 3);
+            assert_eq!(of("bias").1, [80]);
+            let (found, shape, data) = of("matrix");
+            assert_eq!((found, shape, data.len()), (kind, vec![20], 20 * bytes));
+            assert_eq!(of("matrix.nonzero"), (Dtype::U8, vec![10], vec![0x11; 10]));
+        }
+        // As they are where the coordinator does not prune, and in 8 bits.
+        let whole = file_down(&shapes, &weights, WeightsDown::F32, false).unwrap();
+        assert_eq!(whole.digest, weights.digest);
+        let rows = file_down(&shapes, &weights, WeightsDown::Int8, true).unwrap();
+        let tensors = SafeTensors::deserialize(&rows.bytes).unwrap();
+        assert_eq!(tensors.tensor("matrix").unwrap().shape(), [8, 10]);
     }
 }

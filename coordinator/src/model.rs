@@ -255,10 +255,10 @@ pub enum WeightsError {
     /// Other tensors than the model's.
     #[error("its tensors have other names or shapes than those of {INITIAL}")]
     Shapes,
-    /// A tensor has the name that another's scales have on the way down.
+    /// A tensor has the name that another's scales or bitmap have on the way down.
     #[error(
-        "tensor {name:?} has the name of another one's scales: rename it, or set \
-         rounds.weights_down to \"f32\""
+        "tensor {name:?} has the name of another one's scales or bitmap: rename it, or set \
+         rounds.weights_down to \"f32\", without rounds.pruning"
     )]
     ScaleName {
         /// The tensor.

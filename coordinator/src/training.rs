@@ -252,6 +252,7 @@ impl Training {
             session: &session,
             step,
             down: self.environment.config.rounds.weights_down,
+            pruning: self.environment.config.rounds.pruning.as_ref(),
         };
         // Other tasks move to other threads meanwhile.
         let applied =
@@ -259,6 +260,7 @@ impl Training {
         let Applied {
             file,
             down,
+            sparsity,
             counters,
         } = match applied {
             Ok(applied) => applied,
@@ -308,7 +310,7 @@ impl Training {
             }
         }
         attempt.complete(&contributors, summary);
-        self.completed_round(announced);
+        self.completed_round(announced, sparsity);
         Ok(())
     }
 

@@ -15,6 +15,9 @@
 //!   convolutional networks for efficient inference", 2018, section 2.2). Vectors, and matrices with rows
 //!   of fewer than [`MIN_COLUMNS`], are bf16: scales would cost more than they save.
 //!
+//! Of pruned weights ([`crate::pruning`]) only those that are not zero need to travel: a matrix of f32 or
+//! bf16 with enough zeros goes down as a bitmap and the others ([`WeightsDown::skips_zeros`]).
+//!
 //! Only operations that IEEE 754 rounds in one way are used: every machine reads the same weights.
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +55,26 @@ pub const MIN_COLUMNS: usize = 8;
 /// What is appended to a tensor's name for its scales, in a file.
 pub const SCALES: &str = ".scale";
 
+/// What is appended to a tensor's name for the bitmap that says which of its elements are there, in a
+/// file: one bit each, the lowest of each byte first, set where the element is not zero.
+pub const NOT_ZERO: &str = ".nonzero";
+
+/// Bytes of such a bitmap.
+#[must_use]
+pub const fn bitmap_len(elements: usize) -> usize {
+    elements.div_ceil(8)
+}
+
+/// The bitmap of some elements.
+#[must_use]
+pub fn bitmap(elements: &[f32]) -> Vec<u8> {
+    let mut bitmap = vec![0; bitmap_len(elements.len())];
+    for (place, element) in elements.iter().enumerate() {
+        bitmap[place / 8] |= u8::from(*element != 0.0) << (place % 8);
+    }
+    bitmap
+}
+
 impl WeightsDown {
     /// How a tensor with these dimensions goes down, outermost first.
     #[must_use]
@@ -67,6 +90,19 @@ impl WeightsDown {
             }
             _ => Coding::Bf16,
         }
+    }
+
+    /// Whether a tensor of pruned weights is shorter without its zeros. Rows of 8 bits keep theirs: a
+    /// network of 8 bits reads them as they are.
+    #[must_use]
+    pub fn skips_zeros(self, dimensions: &[usize], elements: &[f32]) -> bool {
+        let bytes = match self.coding(dimensions) {
+            Coding::F32 => 4,
+            Coding::Bf16 => 2,
+            Coding::Int8 { .. } => return false,
+        };
+        let zeros = elements.iter().filter(|element| **element == 0.0).count();
+        dimensions.len() >= 2 && bytes * zeros > bitmap_len(elements.len())
     }
 
     /// Turns a flat vector into what the nodes receive of it. `shapes` are the tensors' dimensions, in the
@@ -92,6 +128,24 @@ impl WeightsDown {
                 }
             }
         }
+    }
+
+    /// Bytes of pruned tensors' elements, bitmaps and scales, without the header of a file.
+    ///
+    /// # Panics
+    /// When the flat vector is shorter than the tensors.
+    pub fn pruned_bytes<'a>(self, shapes: impl Iterator<Item = &'a [usize]>, flat: &[f32]) -> u64 {
+        let mut rest = flat;
+        let bytes = shapes.map(|dimensions| {
+            let (tensor, after) = rest.split_at(dimensions.iter().product());
+            rest = after;
+            if !self.skips_zeros(dimensions, tensor) {
+                return self.bytes(std::iter::once(dimensions));
+            }
+            let others = tensor.iter().filter(|element| **element != 0.0).count();
+            bitmap_len(tensor.len()) as u64 + self.bytes(std::iter::once([others].as_slice()))
+        });
+        bytes.sum()
     }
 
     /// Bytes of these tensors' elements and scales, without the header of a file.
@@ -293,6 +347,31 @@ mod tests {
         );
         assert_eq!(WeightsDown::Int8.coding(&[9, 7]), Coding::Bf16);
         assert_eq!(WeightsDown::Int8.coding(&[9]), Coding::Bf16);
+    }
+
+    #[test]
+    fn zeros_are_skipped_where_that_is_shorter() {
+        // 16 elements have a bitmap of 2 bytes: one zero of bf16 more than that pays, and one of f32.
+        let with_zeros = |zeros: usize| -> Vec<f32> {
+            (0..16).map(|n| if n < zeros { 0.0 } else { 1.5 }).collect()
+        };
+        for (down, pays_from) in [(WeightsDown::F32, 1), (WeightsDown::Bf16, 2)] {
+            let pays = |zeros| down.skips_zeros(&[4, 4], &with_zeros(zeros));
+            assert!(!pays(pays_from - 1) && pays(pays_from), "{down:?}");
+            assert!(!down.skips_zeros(&[16], &with_zeros(16)));
+        }
+        assert!(!WeightsDown::Int8.skips_zeros(&[2, 8], &with_zeros(16)));
+        // Of the first tensor 2 bytes and 6 elements; the vector is whole.
+        let flat = [with_zeros(10), with_zeros(16)].concat();
+        let shapes: [&[usize]; 2] = [&[4, 4], &[16]];
+        let bytes = |down: WeightsDown| down.pruned_bytes(shapes.into_iter(), &flat);
+        assert_eq!(bytes(WeightsDown::F32), 2 + 4 * 6 + 4 * 16);
+        assert_eq!(bytes(WeightsDown::Bf16), 2 + 2 * 6 + 2 * 16);
+        assert_eq!(
+            bitmap(&[1.0, 0.0, -0.0, -2.0, 0.0, 0.0, 0.0, 1e-40, 3.0]),
+            [0b1000_1001, 1]
+        );
+        assert_eq!(bitmap(&[]), []);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! protocol the sum of all clients' ring elements, modulo 2^b            (crate `secagg`)
 //! server   sum → mean → rotated back: weighted mean delta (f32)        [`UpdateCodec::decode`]
 //!          weights, mean delta → new weights                           [`ServerOptimizer::step`]
+//!          → the smallest to zero                                      [`ServerStep::apply`]
 //! ```
 //!
 //! A client's weight (its examples, capped), its loss, its correct predictions and its token
@@ -26,6 +27,7 @@
 //! | [`download`] | [`WeightsDown`]: the weights on their way down, in fewer bits |
 //! | [`evolution`] | [`Evolution`]: rounds that send a few numbers instead of an update |
 //! | [`optimizer`] | [`ServerOptimizer`]: FedAvg, FedAvgM, FedAdagrad, FedAdam, FedYogi |
+//! | [`pruning`] | [`Pruning`]: weights that the server sets to zero |
 //! | [`schedule`] | [`Schedule`]: how a rate changes from step to step |
 //! | [`selection`] | which clients take part in a round |
 //! | [`stopping`] | when training ends, and which round was best |
@@ -38,6 +40,7 @@ pub mod download;
 pub mod evolution;
 pub mod optimizer;
 pub mod plan;
+pub mod pruning;
 mod randomness;
 mod rounding;
 pub mod schedule;
@@ -50,9 +53,10 @@ pub use download::WeightsDown;
 pub use evolution::{Directions, Evolution};
 pub use optimizer::{OptimizerError, ServerOptimizer};
 pub use plan::{
-    Budget, Compression, LocalOptimizer, Parts, PartsError, Plan, PlanError, Rotated, RoundKind,
-    ServerOptimizerConfig, TensorsError, TrainingPlan, UpdatePlan,
+    Budget, Compression, LocalOptimizer, Parts, PartsError, Plan, PlanError, Precision, Rotated,
+    RoundKind, ServerOptimizerConfig, TensorsError, TrainingPlan, UpdatePlan,
 };
+pub use pruning::{Pruning, ServerStep};
 pub use schedule::Schedule;
 pub use selection::{Candidate, SelectionError, SelectionRule, Strategy};
 pub use stopping::{RoundFigure, StopReason, StoppingRule, best_round};

@@ -23,7 +23,7 @@ mod ring;
 mod tensors;
 mod training;
 
-pub use training::Budget;
+pub use training::{Budget, Precision};
 
 pub use self::{
     compression::{Compression, Rotated},
@@ -119,6 +119,9 @@ pub struct TrainingPlan {
     pub gradient_clip: f32,
     /// Words, or other tokens, of an example that are used, 1 to 4,096; the rest is cut off.
     pub max_words: u32,
+    /// What the network is computed in.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// The optimiser of the local steps.

@@ -4,12 +4,14 @@ mod add;
 mod audit;
 mod credential;
 mod digits;
+mod distil;
 mod eval;
 mod generate;
 mod init_model;
 mod join;
 mod model_source;
 mod numbers;
+mod pooled;
 mod quantise;
 mod run;
 mod simulate;
@@ -67,6 +69,8 @@ enum Command {
     TrainPooled(train_pooled::Arguments),
     /// Make a tokenizer of public text, for `init-model`.
     TrainTokenizer(train_tokenizer::Arguments),
+    /// Train a student on public text with a teacher's predictions, to begin a federation with.
+    Distil(distil::Arguments),
     /// Carry out an experiment with many virtual clients in this process, or draw its results.
     Simulate(simulate::Arguments),
 }
@@ -91,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Numbers(arguments) => numbers::run(&arguments),
         Command::TrainPooled(arguments) => train_pooled::run(&arguments),
         Command::TrainTokenizer(arguments) => train_tokenizer::run(&arguments),
+        Command::Distil(arguments) => distil::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
     };
     match result {

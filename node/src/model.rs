@@ -3,6 +3,7 @@
 mod architecture;
 mod attention;
 mod batch;
+mod bf16;
 #[cfg(test)]
 mod by_hand;
 mod cell;
@@ -33,6 +34,7 @@ pub use architecture::{
     TransformerSizes,
 };
 pub(crate) use batch::{Batch, Input};
+pub(crate) use bf16::Bf16Copy;
 pub use description::{DescriptionError, MAX_PARAMETERS, ModelDescription};
 pub(crate) use folder::vocabulary_file;
 pub use folder::{

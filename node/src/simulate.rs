@@ -83,6 +83,9 @@ pub enum SimulateError {
     /// Updates that are drawn have no tensors.
     #[error("update.tensors names tensors, and [synthetic] has none; leave it out")]
     NoTensors,
+    /// Updates that are drawn have no matrices.
+    #[error("rounds.pruning prunes matrices, and [synthetic] has none; leave it out")]
+    NoMatrices,
     /// There is nothing to evaluate on.
     #[error(
         "there is no message to evaluate on: name files in text.validation, or give each person ten \

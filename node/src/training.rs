@@ -1,7 +1,9 @@
 //! Local training: epochs, steps or seconds over shuffled batches in memory, without any I/O.
 
 mod descent;
+mod distillation;
 mod memory;
+mod precision;
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -10,11 +12,14 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use secagg_learning::{Budget, PlanError, TrainingPlan};
 use serde::Serialize;
-use tch::{Reduction, Tensor};
 use thiserror::Error;
 
 use self::descent::Descent;
+use self::distillation::cross_entropy;
+pub use self::distillation::{Distillation, DistillationError, Mixture};
 pub use self::memory::{DEFAULT_MEMORY, DEFAULT_MEMORY_MB, Estimate};
+use self::precision::Passes;
+pub use self::precision::slow_precision;
 use crate::clock::Clock;
 use crate::examples::Examples;
 use crate::model::{Model, WeightsError};
@@ -33,6 +38,8 @@ pub struct TrainingTask<'a> {
     pub memory: u64,
     /// Asked only where the plan's budget is in seconds.
     pub clock: Clock<'a>,
+    /// Whose predictions the model learns from, besides the right answers.
+    pub teacher: Option<Distillation<'a>>,
 }
 
 impl<'a> TrainingTask<'a> {
@@ -45,6 +52,7 @@ impl<'a> TrainingTask<'a> {
             seed,
             memory: DEFAULT_MEMORY,
             clock: Clock::default(),
+            teacher: None,
         }
     }
 }
@@ -65,7 +73,8 @@ pub struct Trained {
     pub weights: Vec<f32>,
     /// The new weights minus those that training started from, flat.
     pub delta: Vec<f32>,
-    /// Loss and tokens (or labels) over all steps, each as it was when its batch was trained on.
+    /// Loss and tokens (or labels) over all steps, each as it was when its batch was trained on; with a
+    /// teacher its part is in it.
     pub loss: TrainingLoss,
     /// How many examples were trained on, each counted once however often it was seen: the client's
     /// weight. Less than all where the budget ended within the first epoch.
@@ -192,9 +201,9 @@ pub fn train(
 /// Training that keeps its optimiser's state from epoch to epoch.
 #[derive(Debug)]
 pub struct Trainer<'a> {
-    model: &'a Model,
     data: &'a Examples,
     task: TrainingTask<'a>,
+    passes: Passes<'a>,
     descent: Descent,
     estimate: Estimate,
     /// The most positions of a batch that are in memory at once.
@@ -223,13 +232,16 @@ impl<'a> Trainer<'a> {
         task.plan.check()?;
         let longest = (0..data.len()).map(|index| data.positions(index)).max();
         let longest = longest.ok_or(TrainingError::NoText)?;
-        let estimate =
-            Estimate::new(model.description(), task.plan).with_copies(model.frozen().elements());
+        let mut estimate = Estimate::new(model.description(), task.plan);
+        estimate.add_copies(model.frozen().elements());
+        if let Some(teacher) = &task.teacher {
+            estimate.add_teacher(teacher.teacher());
+        }
         let most = estimate.positions(task.memory, longest as u64)?;
         Ok(Self {
-            model,
             data,
             task: *task,
+            passes: Passes::new(model, task.plan),
             descent: Descent::new(model, task.plan),
             estimate,
             most_positions: usize::try_from(most).unwrap_or(usize::MAX),
@@ -338,25 +350,26 @@ impl<'a> Trainer<'a> {
         let pieces = self.pieces(indices);
         let mut loss = TrainingLoss::default();
         self.descent.begin();
+        self.passes.begin();
         for piece in pieces {
             let batch = self.data.batch(&piece);
-            let mean = self.model.logits(&batch).cross_entropy_loss::<Tensor>(
-                batch.targets(),
-                None,
-                Reduction::Mean,
-                -100,
-                0.0,
-            );
+            let scores = self.passes.logits(&batch);
+            let mean = match &self.task.teacher {
+                None => cross_entropy(&scores, batch.targets()),
+                Some(teacher) => teacher.loss(&scores, &batch),
+            };
+            drop(scores);
             let value = mean.double_value(&[]);
             if !value.is_finite() {
                 return Err(TrainingError::Diverged { step: self.step });
             }
             let own = batch.targets().numel();
             if own == tokens {
-                mean.backward();
+                self.passes.backward(&mean);
             } else {
                 // The mean over the tokens of all pieces: each counts by its share of them.
-                (mean * (own as f64 / tokens as f64)).backward();
+                let share = own as f64 / tokens as f64;
+                self.passes.backward(&(mean * share));
             }
             loss.sum += value * own as f64;
             loss.tokens += own as u64;

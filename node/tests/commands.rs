@@ -461,3 +461,79 @@ fn int8_weights_are_a_quarter_and_answer_like_the_others() {
     let error = fail(path, &["quantise", "--model", "model", "--weights", "none"]);
     assert!(error.contains("no weights in none"), "{error}");
 }
+
+#[test]
+fn a_student_learns_from_a_teacher_and_can_begin_a_federation() {
+    let folder = folder();
+    let path = folder.path();
+    let words = |line: &str| -> Vec<String> { line.split(' ').map(str::to_owned).collect() };
+    let command = |line: &str| {
+        json(
+            path,
+            &words(line).iter().map(String::as_str).collect::<Vec<_>>(),
+        )
+    };
+    let student = "init-model --kind gru --embedding 8 --units 10 --vocabulary-size 100 --out";
+    let init = |line: &str| succeed(path, &line.split(' ').collect::<Vec<_>>());
+    init(&format!(
+        "{student} student --vocabulary-from text.txt people.jsonl"
+    ));
+    let teach =
+        "train-pooled --json --model model --train text.txt --epochs 8 --batch 4 --rate 0.02";
+    command(&format!("{teach} --weights-out teacher.safetensors"));
+    let before = fs::read(path.join("student/initial.safetensors")).unwrap();
+    let report = command(
+        "distil --json --teacher model --teacher-weights teacher.safetensors --model student \
+         --out student/initial.safetensors text.txt --epochs 6 --batch 4 --rate 0.02 --share 0.8 \
+         --temperature 1.5 --schedule {cosine={steps=200,floor=0.1}}",
+    );
+    let number = |value: &Value| value.as_f64().unwrap();
+    let teacher = &report["teacher"];
+    assert_eq!(teacher["kind"], "cifg-lstm", "{report}");
+    assert_eq!(
+        (number(&teacher["share"]), number(&teacher["temperature"])),
+        (0.8, 1.5)
+    );
+    let [first, best] = ["initial", "best"].map(|which| match which {
+        "initial" => number(&report["initial"]["loss"]),
+        _ => number(&report["best"]["validation"]["loss"]),
+    });
+    assert!(best < 0.6 * first, "{report}");
+    assert!(
+        number(&teacher["validation"]["loss"]) < 0.6 * first,
+        "{report}"
+    );
+    // What the folder begins with now is what was best.
+    assert_ne!(
+        fs::read(path.join("student/initial.safetensors")).unwrap(),
+        before
+    );
+    let again = command("train-pooled --json --model student --train text.txt --steps 1");
+    assert_eq!(
+        again["initial"]["loss"], report["best"]["validation"]["loss"],
+        "{again}"
+    );
+    assert!(again.get("teacher").is_none(), "{again}");
+
+    init(
+        "init-model --kind gru --embedding 8 --units 10 --vocabulary-from text.txt --out other --vocabulary-size 9",
+    );
+    let said = |line: &str| fail(path, &line.split(' ').collect::<Vec<_>>());
+    let distil = "distil --teacher model --out out.safetensors";
+    let error = said(&format!("{distil} --model other text.txt"));
+    assert!(
+        error.contains("vocabulary") && error.contains("9 tokens"),
+        "{error}"
+    );
+    let error = said(&format!("{distil} --model student text.txt --share 1.5"));
+    assert!(error.contains("the teacher's share is 1.5"), "{error}");
+    let error = said(&format!(
+        "{distil} --model student text.txt --temperature 0"
+    ));
+    assert!(error.contains("the temperature is 0"), "{error}");
+    let error = said(&format!(
+        "{distil} --model student text.txt --budget-seconds 0"
+    ));
+    assert!(error.contains("out.safetensors was not written"), "{error}");
+    assert!(!path.join("out.safetensors").exists());
+}

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::process::Command;
 
-use secagg_learning::{Budget, LocalOptimizer, TrainingPlan};
+use secagg_learning::{Budget, LocalOptimizer, Precision, TrainingPlan};
 use secagg_node::digits::Sheet;
 use secagg_node::examples::{Examples, Image, Images, Pairs};
 use secagg_node::memory::PeakMemory;
@@ -34,6 +34,8 @@ fn messages() -> Vec<String> {
 
 /// Which kind a process of the test of all kinds measures.
 const KIND: &str = "SECAGG_TEST_KIND";
+/// And in which precision.
+const PRECISION: &str = "SECAGG_TEST_PRECISION";
 
 fn kind(name: &str) -> Architecture {
     let sizes = Sizes {
@@ -104,31 +106,42 @@ fn kind(name: &str) -> Architecture {
     }
 }
 
+const KINDS: [&str; 10] = [
+    "lstm",
+    "gru",
+    "tanh-rnn",
+    "transformer",
+    "transformer-long",
+    "encoder-decoder",
+    "encoder-decoder-sources",
+    "mlp",
+    "cnn",
+    "cnn-thin",
+];
+
 #[test]
 fn the_estimate_holds_for_each_kind() {
-    for kind in [
-        "lstm",
-        "gru",
-        "tanh-rnn",
-        "transformer",
-        "transformer-long",
-        "encoder-decoder",
-        "encoder-decoder-sources",
-        "mlp",
-        "cnn",
-        "cnn-thin",
-    ] {
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "one_kind", "--ignored", "--nocapture"])
-            .env(KIND, kind)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        println!("{kind}: {said}");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{kind}: {said}{errors}");
-        assert!(said.contains("1 passed"), "{said}");
-    }
+    KINDS.map(|kind| in_a_process(kind, "f32"));
+}
+
+#[test]
+fn the_estimate_holds_for_each_kind_in_bf16() {
+    KINDS.map(|kind| in_a_process(kind, "bf16"));
+}
+
+/// Measures training where nothing else has taken memory before.
+fn in_a_process(kind: &str, precision: &str) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "one_kind", "--ignored", "--nocapture"])
+        .env(KIND, kind)
+        .env(PRECISION, precision)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("{kind}, {precision}: {said}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{kind}: {said}{errors}");
+    assert!(said.contains("1 passed"), "{said}");
 }
 
 /// Messages for a language model, and the most words of one.
@@ -185,6 +198,10 @@ fn images() -> Examples {
 fn one_kind() {
     tch::set_num_threads(1);
     let name = std::env::var(KIND).expect("the test of all kinds says which");
+    let precision = match std::env::var(PRECISION).as_deref() {
+        Ok("bf16") => Precision::Bf16,
+        _ => Precision::F32,
+    };
     let description = ModelDescription::new(kind(&name), 1).unwrap();
     let initial = Weights::initial(&description);
     let (examples, max_words) = match description.task() {
@@ -205,6 +222,7 @@ fn one_kind() {
             batch,
             optimizer,
             max_words,
+            precision,
             ..TrainingPlan::DEFAULT
         };
         let task = TrainingTask::new(&plan, 1, [1; 32]);

@@ -146,3 +146,48 @@ fn weights_go_down_in_bf16() -> Result<()> {
     );
     Ok(())
 }
+
+/// Half of all matrices become zeros while real nodes train on, and what they know comes back in the
+/// weights that are left.
+#[test]
+fn a_model_is_pruned_while_it_is_trained() -> Result<()> {
+    const ROUNDS: u64 = 5;
+    const MODEL: [&str; 6] = ["--kind", "gru", "--embedding", "48", "--units", "48"];
+    let settings = [
+        ("rounds.rounds", "5"),
+        (
+            "rounds.pruning",
+            "{ sparsity = 0.5, begin = 1, end = 4, every = 1 }",
+        ),
+        ("rounds.weights_down", "\"bf16\""),
+        ("training.epochs", "4"),
+        ("training.optimizer", "{ adam = { rate = 0.004 } }"),
+        ("update.range", "1.0"),
+    ];
+    let mut world = World::with_model(&MODEL, 3, &settings, &[])?;
+    let [before, after] = losses(&mut world, ROUNDS)?;
+    println!("from {before} to {after} nats a token");
+    ensure!(after < 0.6 * before, "from {before} to {after}");
+    let mut last = 0.0;
+    for round in 1..=ROUNDS {
+        let event = world.round_complete(round)?;
+        let sparsity = event["sparsity"].as_f64().context("no sparsity")?;
+        ensure!(
+            sparsity >= last && (round == 1) == (sparsity < 0.1),
+            "{event}"
+        );
+        last = sparsity;
+    }
+    ensure!((last - 0.5).abs() < 1e-3, "{last}");
+    // Half of what is not zero, and a bit for each weight: 9 of 16 bits, where vectors are few.
+    let (first, late) = (received(&mut world, 2)?, received(&mut world, ROUNDS + 1)?);
+    println!("{first} bytes, pruned {late}");
+    ensure!((0.55..0.62).contains(&(late / first)), "{late} of {first}");
+    for (name, tensor) in world.coordinator.weights(ROUNDS)? {
+        let zeros = tensor.values.iter().filter(|element| **element == 0.0);
+        let share = zeros.count() as f64 / tensor.values.len() as f64;
+        let expected = if tensor.shape.len() > 1 { 0.5 } else { 0.0 };
+        ensure!((share - expected).abs() < 0.1, "{name}: {share}");
+    }
+    Ok(())
+}

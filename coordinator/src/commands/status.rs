@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use secagg_learning::{RoundKind, best_round};
+use secagg_learning::{RoundKind, best_round, pruning::sparsity};
 use serde_json::{Value, json};
 
 use crate::{
     config::Config,
     folder::Folder,
+    model::Shapes,
     store::{Abandoned, Node, Round, Store, WeightsFolder, history, unix_now},
 };
 
@@ -31,6 +32,10 @@ pub(super) fn run(dir: &Path, as_json: bool) -> anyhow::Result<()> {
         Some(round) => Some(weights_after(&folder, u64::from(round))?).filter(|path| path.exists()),
         None => None,
     };
+    let sparsity = match config.rounds.pruning {
+        Some(_) => Some(sparsity_of(&weights)?),
+        None => None,
+    };
     if as_json {
         let status = json!({
             "federation": config.federation.as_str(),
@@ -41,6 +46,7 @@ pub(super) fn run(dir: &Path, as_json: bool) -> anyhow::Result<()> {
             "best_round": best,
             "best_weights": best_weights.map(|path| path.display().to_string()),
             "weights": weights.display().to_string(),
+            "sparsity": sparsity,
         });
         println!("{status}");
         return Ok(());
@@ -80,6 +86,12 @@ pub(super) fn run(dir: &Path, as_json: bool) -> anyhow::Result<()> {
         (None, _) => {}
     }
     println!("last weights: {} (after round {last})", weights.display());
+    if let Some(share) = sparsity {
+        println!(
+            "{:.2} % of them are pruned, in tensors that can be",
+            share * 100.0
+        );
+    }
     std::io::Write::flush(&mut std::io::stdout()).context("cannot write")
 }
 
@@ -89,6 +101,16 @@ fn weights_after(folder: &Folder, round: u64) -> anyhow::Result<PathBuf> {
         0 => folder.model().join(crate::model::INITIAL),
         round => WeightsFolder::new(folder.weights())?.weights_of(round),
     })
+}
+
+/// The share of zeros in a file of weights, among those that pruning can reach.
+fn sparsity_of(weights: &Path) -> anyhow::Result<f64> {
+    let name = || weights.display().to_string();
+    let bytes = std::fs::read(weights).with_context(name)?;
+    let shapes = Shapes::read(&bytes).with_context(name)?;
+    let flat = shapes.flat(&bytes).with_context(name)?;
+    let dimensions = shapes.tensors().map(|(_, dimensions)| dimensions);
+    Ok(sparsity(dimensions, &flat))
 }
 
 /// A row holds the figures of the weights that the nodes received in that round.

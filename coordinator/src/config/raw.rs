@@ -5,8 +5,8 @@
 
 use secagg::{GraphKind, MAX_COHORT, MAX_SPARSE_COHORT, MIN_COHORT, ThreatModel};
 use secagg_learning::{
-    Budget, Compression, Evolution, LocalOptimizer, Parts, Rotated, RoundKind, Schedule,
-    ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan, WeightsDown,
+    Budget, Compression, Evolution, LocalOptimizer, Parts, Precision, Pruning, Rotated, RoundKind,
+    Schedule, ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan, WeightsDown,
 };
 use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
 use serde::Deserialize;
@@ -86,6 +86,7 @@ table! {
         min_delta: f64 = 0.0,
         server_schedule: Schedule = Schedule::Constant,
         weights_down: WeightsDown = WeightsDown::F32,
+        pruning: Option<Pruning> = None,
         max_attempts: i64 = 5,
         wait_seconds: f64 = 600.0,
         gather_seconds: f64 = 3.0,
@@ -171,6 +172,7 @@ table! {
         proximal: f32 = DEFAULT_TRAINING.proximal,
         gradient_clip: f32 = DEFAULT_TRAINING.gradient_clip,
         max_words: i64 = i64::from(DEFAULT_TRAINING.max_words),
+        precision: Precision = DEFAULT_TRAINING.precision,
     }
 }
 
@@ -335,6 +337,10 @@ impl RawRounds {
             },
             server_schedule: self.server_schedule,
             weights_down: self.weights_down,
+            pruning: match self.pruning {
+                Some(pruning) => pruning.configured()?,
+                None => None,
+            },
             max_attempts: whole("rounds.max_attempts", self.max_attempts, 1..=1000)?,
             wait: seconds("rounds.wait_seconds", self.wait_seconds)?,
             gather: seconds_or_none("rounds.gather_seconds", self.gather_seconds)?,
@@ -438,6 +444,7 @@ impl RawTraining {
             proximal: self.proximal,
             gradient_clip: self.gradient_clip,
             max_words: whole("training.max_words", self.max_words, 1..=4096)?,
+            precision: self.precision,
         })
     }
 }

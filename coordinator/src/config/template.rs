@@ -76,6 +76,10 @@ server_schedule = "constant"
 # quarter, with a scale for each row of a matrix). The coordinator keeps f32 weights; nodes train from the
 # copy that they get, evaluate it, and send what they have changed of it.
 weights_down = "f32"
+# Sets the smallest weights of each tensor of two dimensions or more to zero, in training rounds from
+# `begin` on, every so many of them, until from `end` on this share of them is zero. They stay zero; nodes
+# need not know. A sparsity of 0 for no pruning.
+pruning = { sparsity = 0.0, begin = 1, end = 100, every = 1 }
 # Attempts at one round before the coordinator gives up.
 max_attempts = 5
 # Seconds to wait for enough nodes before the coordinator gives up.
@@ -183,6 +187,10 @@ gradient_clip = 5.0
 # Words of an example that are used, 1 to 4096; characters or a tokenizer's tokens where the model is one
 # of those. Pairs of texts that are longer are left out.
 max_words = 64
+# What the network is computed in: "f32", or "bf16", with f32 weights in the optimiser. That is faster
+# only on processors with instructions for bf16 (AVX512-BF16, AMX), and much slower on others: nodes
+# say so when they train.
+precision = "f32"
 
 # Evolution strategies in the place of training: a node sends no update, but how much the loss on its
 # own text falls along so many random directions, each tried on `batch` x `accumulate` messages: a few

@@ -1,4 +1,4 @@
-use secagg_learning::{Budget, LocalOptimizer, Rotated, Schedule};
+use secagg_learning::{Budget, LocalOptimizer, Precision, Rotated, Schedule};
 
 use super::*;
 
@@ -155,6 +155,7 @@ fn a_plan_value_is_refused_by_name() {
 #[test]
 fn how_a_node_trains_is_read_whole() {
     let text = "[training]\nsteps = 40\naccumulate = 4\nweight_decay = 0.5\nproximal = 0.25\n\
+                precision = \"bf16\"\n\
                 optimizer = { momentum = { rate = 0.25, beta = 0.5 } }\n\
                 schedule = { noam = { warm_up = 3 } }";
     let expected = TrainingPlan {
@@ -167,6 +168,7 @@ fn how_a_node_trains_is_read_whole() {
         schedule: Schedule::Noam { warm_up: 3 },
         weight_decay: 0.5,
         proximal: 0.25,
+        precision: Precision::Bf16,
         ..DEFAULT_TRAINING
     };
     let config = Config::parse(text).unwrap();
@@ -222,6 +224,38 @@ fn compression_and_schedule_reach_the_plan() {
             ..
         }))
     ));
+}
+
+#[test]
+fn pruning_is_read_and_its_values_are_named() {
+    let rounds = |pruning: &str| {
+        let text = format!("[rounds]\npruning = {{ {pruning} }}");
+        Config::parse(&text).map(|config| config.rounds.pruning)
+    };
+    let expected = Pruning {
+        sparsity: 0.8,
+        begin: 10,
+        end: 100,
+        every: 5,
+    };
+    let found = rounds("sparsity = 0.8, begin = 10, end = 100, every = 5");
+    assert_eq!(found.unwrap(), Some(expected));
+    let none = rounds("sparsity = 0.0, begin = 10, end = 9, every = 5");
+    assert_eq!(none.unwrap(), None);
+    for (pruning, problem) in [
+        (
+            "sparsity = 1.0, begin = 1, end = 9, every = 1",
+            "rounds.pruning.sparsity is 1",
+        ),
+        (
+            "sparsity = 0.5, begin = 9, end = 9, every = 1",
+            "rounds.pruning.end is 9",
+        ),
+        ("sparsity = 0.5, begin = 1, end = 9", "every"),
+    ] {
+        let error = rounds(pruning).unwrap_err().to_string();
+        assert!(error.contains(problem), "{error}");
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! From the sum to the new weights.
 
 use secagg::{Session, server::Outcome};
-use secagg_learning::{Counters, Plan, RoundKind, UpdateCodec, WeightsDown};
+use secagg_learning::{
+    Counters, Plan, Pruning, RoundKind, ServerStep, UpdateCodec, WeightsDown, pruning::sparsity,
+};
 use secagg_wire::phase::Phase;
 
 use crate::{
@@ -19,6 +21,8 @@ pub(super) struct Summed<'a> {
     pub(super) step: u64,
     /// In how many bits the new weights go down.
     pub(super) down: WeightsDown,
+    /// What is pruned of them.
+    pub(super) pruning: Option<&'a Pruning>,
 }
 
 /// What a sum brought.
@@ -27,6 +31,8 @@ pub(super) struct Applied {
     pub(super) file: Option<ModelFile>,
     /// The same as nodes get them.
     pub(super) down: Option<ModelFile>,
+    /// The share of the new weights that is zero, where they are pruned.
+    pub(super) sparsity: Option<f64>,
     /// The sums of the contributors' figures.
     pub(super) counters: Counters,
 }
@@ -55,30 +61,38 @@ fn try_apply(
     let plan = summed.plan;
     let decoded = UpdateCodec::new(plan).decode(summed.session, &outcome.sum, contributors)?;
     drop(outcome);
+    let mut zeros = None;
+    let shapes = || model.shapes.tensors().map(|(_, dimensions)| dimensions);
     let file = match (plan.kind(), decoded.mean_delta) {
         (RoundKind::EvaluateOnly, _) => None,
         // Nobody had an example: the weights stay as they are.
         (RoundKind::Train, None) => Some(weights.file.clone()),
         (RoundKind::Train, Some(delta)) => {
             let mut flat = model.shapes.flat(&weights.file.bytes)?;
-            let factor = plan.server_schedule().factor(summed.step);
-            let parts = &plan.update().parts;
-            weights
-                .optimizer
-                .step_with(factor, parts, &mut flat, &delta)?;
-            drop(delta);
+            let step = ServerStep {
+                round: summed.step,
+                factor: plan.server_schedule().factor(summed.step),
+                parts: &plan.update().parts,
+                pruning: summed.pruning,
+            };
+            step.apply(shapes(), &mut weights.optimizer, &mut flat, delta)?;
+            zeros = summed.pruning.map(|_| sparsity(shapes(), &flat));
             Some(ModelFile::new(
                 model.shapes.file(&flat, &weights.file.bytes)?,
             ))
         }
     };
     let down = match &file {
-        Some(file) => Some(file_down(&model.shapes, file, summed.down)?),
+        Some(file) => {
+            let pruned = summed.pruning.is_some();
+            Some(file_down(&model.shapes, file, summed.down, pruned)?)
+        }
         None => None,
     };
     Ok(Applied {
         file,
         down,
+        sparsity: zeros,
         counters: decoded.counters,
     })
 }

@@ -6,8 +6,9 @@ use super::Training;
 use crate::store::{Round, history};
 
 impl Training {
-    /// Tells of the last completed round, for which so many nodes were asked.
-    pub(super) fn completed_round(&self, announced: usize) {
+    /// Tells of the last completed round, for which so many nodes were asked; its weights have this share
+    /// of zeros, where they are pruned.
+    pub(super) fn completed_round(&self, announced: usize, sparsity: Option<f64>) {
         let Some(Round {
             completed,
             contributors,
@@ -33,6 +34,7 @@ impl Training {
                 "train_loss": completed.figures.train_loss,
                 "weight": completed.figures.weight,
                 "validation": validation.unwrap_or(Value::Null),
+                "sparsity": sparsity,
             }),
         );
         let figures = completed.figures.validation.map_or_else(
@@ -50,9 +52,12 @@ impl Training {
                 )
             },
         );
+        let pruned = sparsity.map_or_else(String::new, |share| {
+            format!("{:.2} % of the weights are pruned; ", share * 100.0)
+        });
         self.environment.progress.round_done(&format!(
             "round {}: {contributors} of {announced} nodes contributed, {lost} lost; {figures}; \
-             {:.1} s",
+             {pruned}{:.1} s",
             completed.round,
             completed.wall_ms / 1e3
         ));

@@ -18,6 +18,22 @@ pub enum Budget {
     Seconds(u32),
 }
 
+/// What a network and its gradients are computed in. The weights that the optimiser changes are f32 in
+/// any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// Mixed precision (Micikevicius et al., "Mixed Precision Training", ICLR 2018, section 3.1, with the
+    /// bf16 of Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training", 2019, which has the
+    /// exponents of f32, so that no loss is scaled): forward and backward with a copy of the weights
+    /// rounded to bf16; the loss, the gradients' sums, clip, proximal term and optimiser in f32. It is faster only on
+    /// processors with instructions for bf16. Evolution strategies are computed in f32 in any case.
+    Bf16,
+}
+
 impl TrainingPlan {
     /// One epoch of batches of 16 examples, with Adam at 0.002.
     pub const DEFAULT: Self = Self {
@@ -30,6 +46,7 @@ impl TrainingPlan {
         proximal: 0.0,
         gradient_clip: 5.0,
         max_words: 64,
+        precision: Precision::F32,
     };
 
     /// Whether every value is within its bounds, as [`Plan::new`](super::Plan::new) asks.

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use secagg_learning::Parts;
 use secagg_wire::process::disable_core_dumps;
 
 use self::report::Report;
@@ -13,6 +14,7 @@ use super::print_json;
 use crate::progress::Progress;
 use crate::simulate::results::{Results, RoundLine};
 use crate::simulate::{Event, Experiment, Places, RESULTS_FILE, Simulation, plot};
+use crate::training::slow_precision;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -73,6 +75,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         data: arguments.data.as_deref().unwrap_or(folder),
     };
     let rounds = experiment.rounds.stopping.max_rounds;
+    if let Some(slow) = slow_precision(experiment.plan(1, Parts::ALL)?.training()) {
+        eprintln!("{name}: {slow}");
+    }
     let mut simulation = Simulation::open(experiment, &name, places, &out, arguments.restart)?;
     let reason = carry_out(&mut simulation, rounds)?;
     let results = Results::read(&out.join(RESULTS_FILE))?;

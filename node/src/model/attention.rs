@@ -299,8 +299,8 @@ impl Rotation {
         }
     }
 
-    /// Turns every pair of elements by its angle: `[positions, heads, elements]`. The elements of a pair
-    /// lie half of a head apart.
+    /// Turns every pair of elements by its angle, in f32: `[positions, heads, elements]`. The elements of a
+    /// pair lie half of a head apart.
     fn turn(&self, part: &Tensor) -> Tensor {
         let halves = part.chunk(2, -1);
         let [left, right] = halves.as_slice() else {
@@ -313,6 +313,7 @@ impl Rotation {
             ],
             -1,
         )
+        .to_kind(part.kind())
     }
 }
 

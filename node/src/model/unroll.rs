@@ -1,6 +1,6 @@
 //! A recurrence over packed messages, step by step.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Repeats `step` over all steps of a batch and returns the first of its states at every position.
 ///
@@ -14,7 +14,7 @@ pub(super) fn unroll<const N: usize>(
     mut step: impl FnMut(&Tensor, &[Tensor; N]) -> [Tensor; N],
 ) -> Tensor {
     let messages = active.first().copied().unwrap_or(0);
-    let options = (Kind::Float, input.device());
+    let options = (input.kind(), input.device());
     let mut states = widths.map(|width| Tensor::zeros([messages, width], options));
     let mut running_before = messages;
     let steps = input.split_with_sizes(active, 0);

@@ -112,6 +112,16 @@ pub enum WeightsError {
         /// What it holds.
         found: String,
     },
+    /// A bitmap says that there is something beyond the end of its tensor.
+    #[error(
+        "the weights' bitmap \"{name}\" has bits for more than the tensor's {elements} elements"
+    )]
+    Bitmap {
+        /// The bitmap.
+        name: String,
+        /// Elements of the tensor.
+        elements: usize,
+    },
     /// A flat vector has the wrong length.
     #[error("{found} weights were given; the model has {expected}")]
     Length {
@@ -195,7 +205,7 @@ impl Weights {
         names.sort_unstable();
         for name in names {
             let is_known = |name: &str| description.shapes().iter().any(|own| own.name == name);
-            if !is_known(name) && !stored::are_scales(&file, name, is_known) {
+            if !is_known(name) && !stored::belongs(&file, name, is_known) {
                 return Err(WeightsError::Unexpected {
                     name: name.to_owned(),
                 });
@@ -203,17 +213,9 @@ impl Weights {
         }
         let mut values = Vec::with_capacity(description.parameters());
         for shape in description.shapes() {
+            let tensor = file.tensor(&shape.name);
             let name = || shape.name.clone();
-            let tensor = file
-                .tensor(&shape.name)
-                .map_err(|_| WeightsError::Missing { name: name() })?;
-            if tensor.shape() != shape.dimensions {
-                return Err(WeightsError::Shape {
-                    name: name(),
-                    found: tensor.shape().to_vec(),
-                    expected: shape.dimensions.clone(),
-                });
-            }
+            let tensor = tensor.map_err(|_| WeightsError::Missing { name: name() })?;
             stored::read(&file, shape, &tensor, &mut values)?;
         }
         Self::new(description, values)

@@ -27,7 +27,7 @@ use crate::personal::Personal;
 use crate::progress::Progress;
 use crate::store::{Store, StoreError, StoredText};
 use crate::training::{
-    Trained, TrainingError, TrainingLoss, TrainingProgress, TrainingTask, train,
+    Trained, TrainingError, TrainingLoss, TrainingProgress, TrainingTask, slow_precision, train,
 };
 
 /// What the computation needs.
@@ -226,6 +226,9 @@ impl LocalRound<'_> {
 
     fn trained(&self, model: &mut Model, examples: &Examples) -> Result<Trained, TrainingError> {
         let plan = self.plan.training();
+        if let Some(slow) = slow_precision(plan) {
+            tracing::warn!("round {}: {slow}", self.round.round);
+        }
         let task = TrainingTask {
             memory: self.memory,
             ..TrainingTask::new(plan, self.round.round, self.seed)

@@ -13,7 +13,7 @@ mod tests;
 use std::path::PathBuf;
 
 use secagg::{Choice, ChooserError, GraphKind, ThreatModel};
-use secagg_learning::{Parts, Plan, StoppingRule, WeightsDown, cohort::assumptions};
+use secagg_learning::{Parts, Plan, Pruning, StoppingRule, WeightsDown, cohort::assumptions};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -44,6 +44,8 @@ pub struct Rounds {
     pub save_every: u32,
     /// In how many bits the weights go down to the clients.
     pub weights_down: WeightsDown,
+    /// Which weights the server sets to zero, if any.
+    pub pruning: Option<Pruning>,
 }
 
 /// Where the updates come from.
@@ -174,7 +176,7 @@ pub enum ExperimentError {
         /// What is allowed.
         allowed: String,
     },
-    /// A value of `[update]`, `[training]`, `[evolution]` or `[server]` was refused.
+    /// A value of `[update]`, `[training]`, `[evolution]`, `[server]` or `rounds.pruning` was refused.
     #[error("{problem}")]
     Plan {
         /// Which, and why.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use secagg_learning::{Plan, WeightsDown};
+use secagg_learning::{Plan, Pruning, WeightsDown};
 use secagg_wire::digest::Hasher;
 use serde::Serialize;
 
@@ -21,6 +21,8 @@ struct Identity<'a> {
     /// Left out where it is none: runs of before have no other digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     weights_down: Option<WeightsDown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pruning: Option<Pruning>,
     split: Option<Split>,
     synthetic: Option<Synthetic>,
     clients: u32,
@@ -53,6 +55,7 @@ pub(super) fn digest(
         patience: rounds.stopping.patience,
         min_delta: rounds.stopping.min_delta,
         weights_down: Some(rounds.weights_down).filter(|down| *down != WeightsDown::F32),
+        pruning: rounds.pruning,
         split,
         synthetic,
         clients: cohort.clients,
@@ -64,13 +67,15 @@ pub(super) fn digest(
         dropout_fraction: cohort.dropout_fraction,
         plan,
     };
-    let identity = serde_json::to_vec(&identity).map_err(|error| {
+    let identity = serde_json::to_string(&identity).map_err(|error| {
         SimulateError::file(Path::new("the experiment"), io::Error::other(error))
     })?;
+    // Left out where it is f32, for the same reason. In a name, quotes have a backslash before them.
+    let identity = identity.replace(r#","precision":"f32""#, "");
     let mut hasher = Hasher::new();
     hasher.update(b"secagg-node/v1/simulate");
     hasher.update(&(identity.len() as u64).to_le_bytes());
-    hasher.update(&identity);
+    hasher.update(identity.as_bytes());
     clients.digest(&mut hasher);
     for weight in initial {
         hasher.update(&weight.to_le_bytes());

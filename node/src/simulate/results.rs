@@ -67,6 +67,10 @@ pub struct RoundLine {
     pub weight: u64,
     /// The weights after this round on the validation text; null where they were not evaluated.
     pub validation: Option<ValidationLine>,
+    /// The share of the weights that is zero after this round, of those that pruning can reach; left out
+    /// where nothing is pruned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparsity: Option<f64>,
     /// Bytes that a client sends in such a round: those of the protocol's messages, whether it was
     /// carried out or not.
     pub bytes_up: u64,
@@ -292,6 +296,7 @@ pub(super) mod tests {
                 top3: top1,
                 tokens: 50,
             }),
+            sparsity: None,
             bytes_up: 1_000_000,
             bytes_down: 2_000_000,
             seconds: Seconds::default(),

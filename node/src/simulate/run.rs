@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use secagg::{Choice, Context, MIN_COHORT, Parameters, Session, Traffic, Vector};
 use secagg_learning::{
-    Counter, Counters, Parts, Plan, Residual, RoundFigure, StopReason, UpdateCodec, best_round,
+    Counter, Counters, Parts, Plan, Residual, RoundFigure, ServerStep, StopReason, UpdateCodec,
+    best_round, pruning::sparsity,
 };
 use secagg_wire::process::{Access, write_atomic};
 
@@ -116,6 +117,9 @@ impl Simulation {
         }
         let parameters = u32::try_from(initial.len()).unwrap_or(u32::MAX);
         let parts = clients.parts(&experiment.tensors()?)?;
+        if experiment.rounds.pruning.is_some() && clients.shapes().iter().all(|all| all.len() < 2) {
+            return Err(SimulateError::NoMatrices);
+        }
         let plan = experiment.plan(parameters, parts)?;
         let choice = cohort.choose()?;
         let parameters = Parameters::new(
@@ -223,6 +227,7 @@ impl Simulation {
             train_tokens: 0,
             weight: 0,
             validation,
+            sparsity: self.sparsity(),
             bytes_up: 0,
             bytes_down: 0,
             seconds,
@@ -246,6 +251,7 @@ impl Simulation {
         let abandoned = lost.len() > self.choice.max_dropped() as usize || survivors < MIN_COHORT;
 
         let session = self.session(round);
+        let weights_down = self.bytes_down();
         let mut seconds = Seconds::default();
         let counters = if abandoned {
             Counters::new()
@@ -281,8 +287,9 @@ impl Simulation {
             train_tokens: counters.value(Counter::TrainTokens),
             weight: counters.value(Counter::Weight),
             validation,
+            sparsity: self.sparsity(),
             bytes_up: traffic.up(),
-            bytes_down: traffic.down() + self.clients.bytes_down(rounds.weights_down),
+            bytes_down: traffic.down() + weights_down,
             seconds,
         })
     }
@@ -353,8 +360,14 @@ impl Simulation {
             let State {
                 optimizer, weights, ..
             } = &mut self.state;
-            let factor = self.plan.server_schedule().factor(step);
-            optimizer.step_with(factor, &self.plan.update().parts, weights, &delta)?;
+            let step = ServerStep {
+                round: step,
+                factor: self.plan.server_schedule().factor(step),
+                parts: &self.plan.update().parts,
+                pruning: self.experiment.rounds.pruning.as_ref(),
+            };
+            let shapes = self.clients.shapes();
+            step.apply(shapes.iter().map(Vec::as_slice), optimizer, weights, delta)?;
             self.received.clone_from(weights);
             let down = self.experiment.rounds.weights_down;
             self.clients.receive(down, &mut self.received);
@@ -362,6 +375,30 @@ impl Simulation {
         seconds.codec += opened.since(start);
         seconds.optimizer += opened.seconds();
         Ok(decoded.counters)
+    }
+
+    /// Bytes of the present weights on their way down to a client.
+    fn bytes_down(&self) -> u64 {
+        let rounds = self.experiment.rounds;
+        if rounds.pruning.is_none() {
+            return self.clients.bytes_down(rounds.weights_down);
+        }
+        let shapes = self.clients.shapes();
+        let shapes = shapes.iter().map(Vec::as_slice);
+        rounds
+            .weights_down
+            .pruned_bytes(shapes, &self.state.weights)
+    }
+
+    /// The share of the weights that is zero, where they are pruned.
+    fn sparsity(&self) -> Option<f64> {
+        let shapes = self
+            .experiment
+            .rounds
+            .pruning
+            .map(|_| self.clients.shapes())?;
+        let shapes = shapes.iter().map(Vec::as_slice);
+        Some(sparsity(shapes, &self.state.weights))
     }
 
     /// Evaluates the weights that clients receive and notes their figure, as a coordinator does.

@@ -90,6 +90,14 @@ impl Clients {
         }
     }
 
+    /// The tensors' dimensions; of what is synthetic, one vector.
+    pub(super) fn shapes(&self) -> Vec<Vec<usize>> {
+        match self {
+            Self::Text(text) => text.dimensions().map(<[usize]>::to_vec).collect(),
+            Self::Synthetic(synthetic) => vec![vec![synthetic.parameters as usize]],
+        }
+    }
+
     /// Turns the weights into what clients receive of them.
     pub(super) fn receive(&self, down: WeightsDown, weights: &mut [f32]) {
         match self {

@@ -1,7 +1,7 @@
 //! How much memory training takes, from the model's description alone, and how many positions of a
 //! batch fit into a budget.
 
-use secagg_learning::{LocalOptimizer, TrainingPlan};
+use secagg_learning::{LocalOptimizer, Precision, TrainingPlan};
 
 use super::TrainingError;
 use crate::model::ModelDescription;
@@ -42,19 +42,32 @@ impl Estimate {
         let copies = GRADIENTS + RESULTS + state + u64::from(plan.proximal > 0.0);
         let widths = description.widths();
         let (scores, activations) = (widths.answers as u64, widths.all as u64);
-        Self {
-            fixed: FLOAT * (copies * parameters + widths.once as u64) + OVERHEAD,
-            position: FLOAT * (SCORES * scores + ACTIVATIONS * activations),
+        let fixed = FLOAT * (copies * parameters + widths.once as u64) + OVERHEAD;
+        let position = FLOAT * SCORES * scores;
+        match plan.precision {
+            Precision::F32 => Self {
+                fixed,
+                position: position + FLOAT * ACTIVATIONS * activations,
+            },
+            Precision::Bf16 => Self {
+                // The copy and its gradients, of which one tensor at a time is handed over.
+                fixed: fixed + (BF16 * (1 + GRADIENTS) + FLOAT) * parameters,
+                // Scores are there in both.
+                position: position + BF16 * 2 * scores + MIXED * ACTIVATIONS * activations,
+            },
         }
     }
 
-    /// The same with copies of so many weights beside.
-    #[must_use]
-    pub(super) const fn with_copies(self, weights: u64) -> Self {
-        Self {
-            fixed: self.fixed + FLOAT * weights,
-            ..self
-        }
+    /// Adds copies of so many weights.
+    pub(super) fn add_copies(&mut self, weights: u64) {
+        self.fixed += FLOAT * weights;
+    }
+
+    /// Adds what a teacher's predictions take.
+    pub(super) fn add_teacher(&mut self, teacher: &ModelDescription) {
+        let widths = teacher.widths();
+        self.position += FLOAT * (TAUGHT * widths.answers as u64 + widths.all as u64);
+        self.fixed += FLOAT * widths.once as u64;
     }
 
     /// Bytes with so many positions in memory.
@@ -78,6 +91,10 @@ impl Estimate {
 }
 
 const FLOAT: u64 = 4;
+const BF16: u64 = 2;
+/// Bytes of an activation on average, as measured: most have 16 bits, but rotations are computed in f32,
+/// and the places of maxima stay as large as they are.
+const MIXED: u64 = 3;
 /// Gradients, and temporary ones where a tensor is used twice.
 const GRADIENTS: u64 = 2;
 /// The new weights and what changed, as flat vectors.
@@ -85,6 +102,9 @@ const RESULTS: u64 = 2;
 /// Scores, their log softmax and the gradients of both: three of them are there at once, and one more
 /// is lost to pieces of other sizes.
 const SCORES: u64 = 4;
+/// With a teacher: its scores and its log softmax, and the student's at the temperature with their
+/// gradients and what the divergence is summed of.
+const TAUGHT: u64 = 6;
 /// Of each width: what is kept for the backward pass, its gradient, and what is lost likewise.
 const ACTIVATIONS: u64 = 4;
 /// The library's own, once in a process.

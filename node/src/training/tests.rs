@@ -250,6 +250,7 @@ fn only_the_chosen_tensors_change() {
     }
 }
 mod budgets;
+mod precision;
 mod rows;
 mod steps;
 mod texts;

@@ -1,4 +1,5 @@
-//! Local training beside PyTorch: the same CIFG-LSTM on the same text, in turns.
+//! Local training beside PyTorch: the same CIFG-LSTM on the same text, in turns; and once in bf16, which
+//! pays only where the processor has instructions for it.
 
 use std::env;
 use std::fs;
@@ -48,7 +49,7 @@ pub(super) fn measure(text: Option<&Path>, quick: bool) -> Result<Vec<Metric>> {
     let python = python();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..if quick { QUICK_RUNS } else { RUNS } {
-        ours.push(with_node(&node, &model, &text)?);
+        ours.push(with_node(&node, &model, &text, "f32")?);
         if let Some(python) = &python {
             theirs.push(with_python(python, &model, &text)?);
         }
@@ -62,7 +63,9 @@ pub(super) fn measure(text: Option<&Path>, quick: bool) -> Result<Vec<Metric>> {
             theirs.loss
         );
     }
-    Ok(metrics(&ours, &theirs))
+    // Once: without such instructions it takes many times as long.
+    let bf16 = with_node(&node, &model, &text, "bf16")?;
+    Ok(metrics(&ours, &theirs, &bf16))
 }
 
 /// A CIFG-LSTM of 96 elements and 256 units for the words of the text, at most 5,000.
@@ -100,10 +103,17 @@ fn python() -> Option<PathBuf> {
     found.then_some(python)
 }
 
-fn with_node(node: &Path, model: &Path, text: &Path) -> Result<Run> {
+fn with_node(node: &Path, model: &Path, text: &Path, precision: &str) -> Result<Run> {
     let mut command = Command::new(node);
-    command.args(["train-pooled", "--epochs", "1", "--json", "--model"]);
-    command.arg(model).arg("--train").arg(text);
+    command.args([
+        "train-pooled",
+        "--epochs",
+        "1",
+        "--json",
+        "--precision",
+        precision,
+    ]);
+    command.arg("--model").arg(model).arg("--train").arg(text);
     command.arg("--validation").arg(text);
     let report = json(&mut command)?;
     let run = &report["runs"][0];
@@ -144,7 +154,7 @@ fn number(value: &Value) -> Result<f64> {
     value.as_f64().context("a figure is missing")
 }
 
-fn metrics(ours: &[Run], theirs: &[Run]) -> Vec<Metric> {
+fn metrics(ours: &[Run], theirs: &[Run], bf16: &Run) -> Vec<Metric> {
     let median = |runs: &[Run], figure: fn(&Run) -> f64| {
         let mut figures: Vec<f64> = runs.iter().map(figure).collect();
         figures.sort_unstable_by(f64::total_cmp);
@@ -168,6 +178,21 @@ fn metrics(ours: &[Run], theirs: &[Run]) -> Vec<Metric> {
     [
         metric("tch", "rate", rates[0], "tokens/s", rates[1]),
         metric("tch", "peak-memory", peaks[0], "MB", peaks[1]),
+        // Beside f32, not PyTorch.
+        metric(
+            "tch-bf16",
+            "rate",
+            Some(bf16.tokens_a_second),
+            "tokens/s",
+            rates[0],
+        ),
+        metric(
+            "tch-bf16",
+            "peak-memory",
+            Some(bf16.peak_bytes / 1e6),
+            "MB",
+            peaks[0],
+        ),
         metric("pytorch", "rate", rates[1], "tokens/s", None),
         metric("pytorch", "peak-memory", peaks[1], "MB", None),
     ]
@@ -192,13 +217,15 @@ mod tests {
     fn a_higher_rate_uses_less_of_the_limit() {
         let ours = [run(300.0, 1e6), run(200.0, 3e6), run(100.0, 2e6)];
         let theirs = [run(100.0, 4e6)];
-        let found = metrics(&ours, &theirs);
+        let bf16 = run(800.0, 1e6);
+        let found = metrics(&ours, &theirs, &bf16);
         assert_eq!(found[0].value, 200.0);
         assert_eq!(found[0].ratio, Some(0.5));
         assert_eq!(found[1].ratio, Some(0.5));
-        assert_eq!(found.len(), 4);
-        let alone = metrics(&ours, &[]);
-        assert_eq!(alone.len(), 2);
-        assert!(alone.iter().all(|metric| metric.limit.is_none()));
+        assert_eq!([found[2].ratio, found[3].ratio], [Some(0.25), Some(0.5)]);
+        assert_eq!(found.len(), 6);
+        let alone = metrics(&ours, &[], &bf16);
+        assert_eq!(alone.len(), 4);
+        assert!(alone[..2].iter().all(|metric| metric.limit.is_none()));
     }
 }

@@ -19,6 +19,9 @@ pub(super) struct Report {
     last: Option<Evaluated>,
     bytes_up: u64,
     bytes_down: u64,
+    /// The share of the last weights that is pruned, where any are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sparsity: Option<f64>,
     /// The mean over the rounds, but for round 0.
     seconds_a_round: Seconds,
     /// The protocol's share of the rounds' CPU time without evaluation, 0 to 1.
@@ -55,6 +58,7 @@ impl Report {
             last: all().next_back(),
             bytes_up: last.map_or(0, |line| line.bytes_up),
             bytes_down: last.map_or(0, |line| line.bytes_down),
+            sparsity: last.and_then(|line| line.sparsity),
             seconds_a_round: seconds,
             cryptography: if without_evaluation > 0.0 {
                 protocol / without_evaluation
@@ -107,6 +111,9 @@ impl Report {
             self.bytes_up as f64 / 1e3,
             self.bytes_down as f64 / 1e3
         );
+        if let Some(sparsity) = self.sparsity {
+            println!("  {:.2} % of the weights are pruned", 100.0 * sparsity);
+        }
         println!("  {}", self.out.display());
     }
 }

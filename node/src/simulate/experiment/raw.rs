@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use secagg::{GraphKind, MAX_COHORT, MAX_SPARSE_COHORT, MIN_COHORT, ThreatModel};
-use secagg_learning::{Schedule, StoppingRule, WeightsDown};
+use secagg_learning::{Pruning, Schedule, StoppingRule, WeightsDown};
 use serde::Deserialize;
 
 use super::{
@@ -42,6 +42,7 @@ struct RawRounds {
     save_every: i64,
     server_schedule: Schedule,
     weights_down: WeightsDown,
+    pruning: Option<Pruning>,
 }
 
 impl Default for RawRounds {
@@ -54,6 +55,7 @@ impl Default for RawRounds {
             save_every: 10,
             server_schedule: Schedule::Constant,
             weights_down: WeightsDown::F32,
+            pruning: None,
         }
     }
 }
@@ -179,6 +181,14 @@ impl File {
 impl RawRounds {
     fn check(self) -> Result<Rounds, ExperimentError> {
         let patience = whole("rounds.patience", self.patience, 0..=MANY)?;
+        let pruning = match self.pruning {
+            Some(pruning) => pruning
+                .configured()
+                .map_err(|error| ExperimentError::Plan {
+                    problem: error.to_string(),
+                })?,
+            None => None,
+        };
         Ok(Rounds {
             stopping: StoppingRule {
                 max_rounds: whole("rounds.rounds", self.rounds, 1..=MANY)?,
@@ -188,6 +198,7 @@ impl RawRounds {
             evaluate_every: whole("rounds.evaluate_every", self.evaluate_every, 1..=MANY)?,
             save_every: whole("rounds.save_every", self.save_every, 1..=MANY)?,
             weights_down: self.weights_down,
+            pruning,
         })
     }
 }

@@ -1,6 +1,6 @@
 use secagg_learning::{
-    Budget, Compression, Evolution, LocalOptimizer, Rotated, Schedule, ServerOptimizerConfig,
-    TrainingPlan, UpdatePlan,
+    Budget, Compression, Evolution, LocalOptimizer, Precision, Rotated, Schedule,
+    ServerOptimizerConfig, TrainingPlan, UpdatePlan,
 };
 
 use super::*;
@@ -183,7 +183,7 @@ fn the_keys_of_a_coordinators_configuration_make_the_plan() {
     let text = "[synthetic]\nclients = 9\nparameters = 100\n\
                 [rounds]\nserver_schedule = { noam = { warm_up = 3 } }\n\
                 [update]\nrotation_range = 4.0\nfraction = 0.25\nvalue_bits = 4\nfeedback = true\n\
-                [training]\nsteps = 9\nproximal = 0.5";
+                [training]\nsteps = 9\nproximal = 0.5\nprecision = \"bf16\"";
     let plan = Experiment::parse(text)
         .unwrap()
         .plan(100, Parts::ALL)
@@ -195,6 +195,7 @@ fn the_keys_of_a_coordinators_configuration_make_the_plan() {
     };
     assert_eq!(plan.update().compression, compression);
     assert_eq!(plan.training().budget, Budget::Steps(9));
+    assert_eq!(plan.training().precision, Precision::Bf16);
     assert_eq!(plan.server_schedule(), &Schedule::Noam { warm_up: 3 });
     let text = "[synthetic]\nclients = 9\nparameters = 100\n\
                 [update]\nrotation_range = 0.0\nfraction = 1.0\nfeedback = false\n\

@@ -486,3 +486,54 @@ fn a_client_that_cannot_train_is_named() {
         other => panic!("{other:?}"),
     }
 }
+
+/// Runs that are interrupted at any round end with the same zeros, which are nowhere but in the weights.
+#[test]
+fn weights_are_pruned_on_a_schedule() {
+    let folder = data();
+    let folder = folder.path();
+    let pruning = "{ sparsity = 0.5, begin = 1, end = 5, every = 2 }";
+    let text = TEXT.replace("[rounds]", &format!("[rounds]\npruning = {pruning}"));
+    goes_on_to_the_same_results(&text, folder, "pruned");
+    let out = "pruned/whole";
+    let results = timeless(folder, out);
+    let shares: Vec<f64> = results
+        .rounds
+        .iter()
+        .map(|line| line.sparsity.unwrap())
+        .collect();
+    // 0.5·(1 − (1 − 2/4)³) from round 3 on.
+    let expected = [0.0, 0.0, 0.0, 0.4375, 0.4375, 0.5, 0.5, 0.5, 0.5];
+    assert_eq!(shares.len(), expected.len());
+    for (found, expected) in shares.iter().zip(expected) {
+        // Small matrices have no half of a weight.
+        assert!((found - expected).abs() < 0.02, "{shares:?}");
+    }
+    let file = bytes(folder, out, LAST_FILE);
+    let file = safetensors::SafeTensors::deserialize(&file).unwrap();
+    for (name, view) in file.iter() {
+        let (elements, _) = view.data().as_chunks::<4>();
+        let zeros = elements
+            .iter()
+            .filter(|bytes| f32::from_le_bytes(**bytes) == 0.0);
+        let zeros = zeros.count();
+        match view.shape().len() {
+            1 => assert_eq!(zeros, 0, "{name}"),
+            _ => assert_eq!(zeros, elements.len().div_ceil(2), "{name}"),
+        }
+    }
+    // From round 4 on, what goes down has 7 of 16 zeros less, but for bitmaps and vectors.
+    let [first, later] = [1, 8].map(|round| results.rounds[round].bytes_down);
+    assert!(
+        later < first - u64::from(results.header.parameters),
+        "{first} {later}"
+    );
+    run(TEXT, folder, "plain");
+    let none = timeless(folder, "plain");
+    assert_eq!(none.rounds[1].bytes_down, first);
+    assert!(none.rounds.iter().all(|line| line.sparsity.is_none()));
+    assert_ne!(none.header.digest, results.header.digest);
+    let synthetic = SYNTHETIC.replace("[rounds]", &format!("[rounds]\npruning = {pruning}"));
+    let error = open(&synthetic, folder, "wrong").unwrap_err();
+    assert!(matches!(error, SimulateError::NoMatrices), "{error}");
+}

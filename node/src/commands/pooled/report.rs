@@ -1,4 +1,4 @@
-//! What `train-pooled` reports.
+//! What `train-pooled` and `distil` report.
 
 use secagg_learning::LocalOptimizer;
 use serde::Serialize;
@@ -10,15 +10,29 @@ use crate::model::ModelFiles;
 
 /// Everything, as `--json` prints it.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(in super::super) struct Report {
     pub(super) parameters: usize,
     pub(super) training_messages: usize,
     pub(super) validation_messages: usize,
     pub(super) baseline: Option<Baseline>,
+    /// What a student learns from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in super::super) teacher: Option<Teacher>,
     /// The initial weights' figures.
     pub(super) initial: Figures,
     pub(super) runs: Vec<Run>,
     pub(super) best: Option<Best>,
+}
+
+/// A teacher, and how much it counts.
+#[derive(Debug, Serialize)]
+pub(in super::super) struct Teacher {
+    pub(in super::super) kind: &'static str,
+    pub(in super::super) parameters: usize,
+    /// Of the loss, beside the right answers.
+    pub(in super::super) share: f64,
+    pub(in super::super) temperature: f64,
+    pub(in super::super) validation: Figures,
 }
 
 /// What always giving the most frequent answer of the training examples reaches.
@@ -45,7 +59,7 @@ impl Baseline {
 
 /// An evaluation, as rates.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Figures {
+pub(in super::super) struct Figures {
     pub(super) loss: f64,
     pub(super) perplexity: f64,
     pub(super) top1: f64,
@@ -161,7 +175,13 @@ impl Report {
             .runs
             .iter()
             .flat_map(|run| run.epochs.iter().map(move |epoch| (run, epoch)))
-            .max_by(|(_, left), (_, right)| left.validation.top1.total_cmp(&right.validation.top1))
+            // The first of equal ones, as for the weights that are kept.
+            .reduce(
+                |best, next| match next.1.validation.top1 > best.1.validation.top1 {
+                    true => next,
+                    false => best,
+                },
+            )
             .map(|(run, epoch)| Best {
                 optimizer: run.optimizer,
                 rate: run.rate,
@@ -170,7 +190,7 @@ impl Report {
             });
     }
 
-    pub(super) fn print(&self) {
+    pub(in super::super) fn print(&self) {
         println!(
             "{} parameters, {} messages to train on, {} to evaluate on",
             self.parameters, self.training_messages, self.validation_messages
@@ -202,6 +222,15 @@ impl Report {
             if let Some(ended) = &run.ended {
                 println!("{:<12}  ended: {ended}", run.name());
             }
+        }
+        if let Some(teacher) = &self.teacher {
+            println!(
+                "the teacher, {} with {} parameters: perplexity {:.1}, top-1 {:.2} %",
+                teacher.kind,
+                teacher.parameters,
+                teacher.validation.perplexity,
+                100.0 * teacher.validation.top1
+            );
         }
         if let Some(best) = &self.best {
             println!(
@@ -268,6 +297,7 @@ mod tests {
             training_messages: 1,
             validation_messages: 1,
             baseline: None,
+            teacher: None,
             initial: run(&[(9.0, 0.0)]).epochs[0].validation,
             runs: vec![run(&[(3.0, 0.1), (3.0, 0.3)]), run(&[(2.0, 0.2)])],
             best: None,

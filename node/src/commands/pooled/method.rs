@@ -1,9 +1,9 @@
-//! How `train-pooled` trains, from its arguments.
+//! How text in one place is trained on, from the arguments.
 
 use std::str::FromStr;
 
 use anyhow::Context;
-use secagg_learning::{Budget, LocalOptimizer, Schedule, TrainingPlan};
+use secagg_learning::{Budget, LocalOptimizer, Precision, Schedule, TrainingPlan};
 
 use crate::vocabulary::TextUnits;
 
@@ -49,6 +49,15 @@ pub(super) struct Method {
     /// Weight decay, 0 to below 1; apart from the gradient with Adam.
     #[arg(long, default_value_t = 0.0)]
     weight_decay: f32,
+    /// What the network is computed in; bf16 is faster only on processors with AVX512-BF16 or AMX.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: PrecisionName,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum PrecisionName {
+    F32,
+    Bf16,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -115,6 +124,10 @@ impl Method {
             weight_decay: self.weight_decay,
             gradient_clip: self.gradient_clip,
             max_words: u32::try_from(TextUnits::Words.usual_most())?,
+            precision: match self.precision {
+                PrecisionName::F32 => Precision::F32,
+                PrecisionName::Bf16 => Precision::Bf16,
+            },
             ..TrainingPlan::DEFAULT
         };
         plan.check().context("this training is refused")?;
@@ -148,7 +161,7 @@ mod tests {
     fn arguments_become_a_plan() {
         let method = method(
             "--steps|40|--accumulate|4|--optimizer|momentum|--rate|0.5|--beta|0.8|\
-             --weight-decay|0.25|--schedule|{ cosine = { steps = 9, floor = 0.5 } }",
+             --weight-decay|0.25|--precision|bf16|--schedule|{ cosine = { steps = 9, floor = 0.5 } }",
         )
         .unwrap();
         let [optimizer] = method.optimizers()[..] else {
@@ -167,6 +180,7 @@ mod tests {
             },
             weight_decay: 0.25,
             max_words: u32::try_from(TextUnits::Words.usual_most()).unwrap(),
+            precision: Precision::Bf16,
             ..TrainingPlan::DEFAULT
         };
         assert_eq!(method.plan(optimizer).unwrap(), expected);

@@ -1,7 +1,7 @@
 //! From the sum to the new weights.
 
 use secagg::{Session, server::Outcome};
-use secagg_learning::{Counters, Plan, RoundKind, UpdateCodec, WeightsDown};
+use secagg_learning::{Counters, Directions, Plan, RoundKind, Step, UpdateCodec, WeightsDown};
 use secagg_wire::phase::Phase;
 
 use crate::{
@@ -27,6 +27,8 @@ pub(super) struct Applied {
     pub(super) file: Option<ModelFile>,
     /// The same as nodes get them.
     pub(super) down: Option<ModelFile>,
+    /// What nodes that hold the weights can do themselves.
+    pub(super) step: Option<Step>,
     /// The sums of the contributors' figures.
     pub(super) counters: Counters,
 }
@@ -55,13 +57,13 @@ fn try_apply(
     let plan = summed.plan;
     let decoded = UpdateCodec::new(plan).decode(summed.session, &outcome.sum, contributors)?;
     drop(outcome);
+    let factor = plan.server_schedule().factor(summed.step);
     let file = match (plan.kind(), decoded.mean_delta) {
         (RoundKind::EvaluateOnly, _) => None,
         // Nobody had an example: the weights stay as they are.
         (RoundKind::Train, None) => Some(weights.file.clone()),
         (RoundKind::Train, Some(delta)) => {
             let mut flat = model.shapes.flat(&weights.file.bytes)?;
-            let factor = plan.server_schedule().factor(summed.step);
             let parts = &plan.update().parts;
             weights
                 .optimizer
@@ -79,6 +81,11 @@ fn try_apply(
     Ok(Applied {
         file,
         down,
+        step: decoded.falls.map(|falls| Step {
+            factor,
+            seed: Directions::new(summed.session).seed(),
+            falls,
+        }),
         counters: decoded.counters,
     })
 }

@@ -205,6 +205,7 @@ pub fn offered(keep: usize, pairs: u32, checkpoint: u64) -> usize {
 /// Where those are fewer, it fetches all of them before it knows.
 #[must_use]
 pub fn bytes_to_follow(missed: usize, offered: usize, pairs: u32) -> u64 {
+    let offered = offered.min(MAX_STEPS as usize);
     let mut covered = 0;
     let mut bytes = 0;
     for size in sizes(offered) {

@@ -21,6 +21,9 @@ struct Identity<'a> {
     /// Left out where it is none: runs of before have no other digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     weights_down: Option<WeightsDown>,
+    /// Only with evolution strategies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_steps: Option<usize>,
     split: Option<Split>,
     synthetic: Option<Synthetic>,
     clients: u32,
@@ -53,6 +56,10 @@ pub(super) fn digest(
         patience: rounds.stopping.patience,
         min_delta: rounds.stopping.min_delta,
         weights_down: Some(rounds.weights_down).filter(|down| *down != WeightsDown::F32),
+        keep_steps: match plan.evolution() {
+            Some(_) => Some(experiment.keep_steps()?),
+            None => None,
+        },
         split,
         synthetic,
         clients: cohort.clients,

@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use secagg::{Choice, Context, MIN_COHORT, Parameters, Session, Traffic, Vector};
 use secagg_learning::{
-    Counter, Counters, Parts, Plan, Residual, RoundFigure, StopReason, UpdateCodec, best_round,
+    Counter, Counters, DecodedSum, Parts, Plan, Residual, RoundFigure, StopReason, UpdateCodec,
+    best_round,
 };
 use secagg_wire::process::{Access, write_atomic};
 
@@ -225,6 +226,7 @@ impl Simulation {
             validation,
             bytes_up: 0,
             bytes_down: 0,
+            whole: 0,
             seconds,
         })
     }
@@ -247,6 +249,14 @@ impl Simulation {
 
         let session = self.session(round);
         let mut seconds = Seconds::default();
+        let mut holdings = self.state.holdings.clone();
+        let download = holdings.download(
+            &sampled,
+            &self.plan,
+            &self.state.optimizer,
+            self.clients.bytes_down(self.experiment.rounds.weights_down),
+            self.experiment.keep_steps()?,
+        );
         let counters = if abandoned {
             Counters::new()
         } else {
@@ -258,8 +268,13 @@ impl Simulation {
             self.state.residuals.append(&mut residuals);
             seconds.client_cryptography = spent.clients;
             seconds.server_cryptography = spent.server;
-            self.apply(&session, &sum, survivors, &mut seconds)?
+            let decoded = self.apply(&session, &sum, survivors, &mut seconds)?;
+            if decoded.falls.is_some() {
+                holdings.step();
+            }
+            decoded.counters
         };
+        self.state.holdings = holdings;
         self.state.round = round;
         let rounds = self.experiment.rounds;
         let is_last = round >= rounds.stopping.max_rounds;
@@ -282,7 +297,8 @@ impl Simulation {
             weight: counters.value(Counter::Weight),
             validation,
             bytes_up: traffic.up(),
-            bytes_down: traffic.down() + self.clients.bytes_down(rounds.weights_down),
+            bytes_down: traffic.down() + download.bytes,
+            whole: download.whole,
             seconds,
         })
     }
@@ -344,24 +360,24 @@ impl Simulation {
         sum: &Vector,
         contributors: u32,
         seconds: &mut Seconds,
-    ) -> Result<Counters, SimulateError> {
+    ) -> Result<DecodedSum, SimulateError> {
         let start = CpuTime::now();
         let decoded = UpdateCodec::new(&self.plan).decode(session, sum, contributors)?;
         let opened = CpuTime::now();
         let step = session.context().round;
-        if let Some(delta) = decoded.mean_delta {
+        if let Some(delta) = &decoded.mean_delta {
             let State {
                 optimizer, weights, ..
             } = &mut self.state;
             let factor = self.plan.server_schedule().factor(step);
-            optimizer.step_with(factor, &self.plan.update().parts, weights, &delta)?;
+            optimizer.step_with(factor, &self.plan.update().parts, weights, delta)?;
             self.received.clone_from(weights);
             let down = self.experiment.rounds.weights_down;
             self.clients.receive(down, &mut self.received);
         }
         seconds.codec += opened.since(start);
         seconds.optimizer += opened.seconds();
-        Ok(decoded.counters)
+        Ok(decoded)
     }
 
     /// Evaluates the weights that clients receive and notes their figure, as a coordinator does.

@@ -18,6 +18,7 @@ pub(super) struct Report {
     best: Option<Evaluated>,
     last: Option<Evaluated>,
     bytes_up: u64,
+    /// The mean over the rounds.
     bytes_down: u64,
     /// The mean over the rounds, but for round 0.
     seconds_a_round: Seconds,
@@ -54,7 +55,7 @@ impl Report {
             best: all().min_by(|one, other| loss(one).total_cmp(&loss(other))),
             last: all().next_back(),
             bytes_up: last.map_or(0, |line| line.bytes_up),
-            bytes_down: last.map_or(0, |line| line.bytes_down),
+            bytes_down: mean_down(trained),
             seconds_a_round: seconds,
             cryptography: if without_evaluation > 0.0 {
                 protocol / without_evaluation
@@ -109,6 +110,12 @@ impl Report {
         );
         println!("  {}", self.out.display());
     }
+}
+
+/// With evolution strategies it is not the same in every round.
+fn mean_down(lines: &[RoundLine]) -> u64 {
+    let bytes: u64 = lines.iter().map(|line| line.bytes_down).sum();
+    bytes.div_ceil(lines.len().max(1) as u64)
 }
 
 fn mean(lines: &[RoundLine]) -> Seconds {

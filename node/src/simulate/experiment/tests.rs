@@ -199,10 +199,12 @@ fn the_keys_of_a_coordinators_configuration_make_the_plan() {
     let text = "[synthetic]\nclients = 9\nparameters = 100\n\
                 [update]\nrotation_range = 0.0\nfraction = 1.0\nfeedback = false\n\
                 [evolution]\npairs = 5\nsigma = 0.5";
-    let plan = Experiment::parse(text)
-        .unwrap()
-        .plan(100, Parts::ALL)
-        .unwrap();
+    let experiment = Experiment::parse(text).unwrap();
+    assert_eq!(experiment.keep_steps(), Ok(63));
+    let kept = Experiment::parse(&format!("{text}\nkeep_steps = 2")).unwrap();
+    assert_eq!(kept.keep_steps(), Ok(2));
+    let plan = kept.plan(100, Parts::ALL).unwrap();
+    assert_eq!(plan, experiment.plan(100, Parts::ALL).unwrap());
     let evolution = Evolution {
         pairs: 5,
         sigma: 0.5,
@@ -229,6 +231,14 @@ fn the_keys_of_a_coordinators_configuration_make_the_plan() {
             "evolution.pairs is 0",
         ),
         ("[evolution]\npairs = 1", "[evolution]"),
+        (
+            "[evolution]\npairs = 1\nsigma = 0.1\nkeep_steps = 64",
+            "evolution.keep_steps is 64",
+        ),
+        (
+            "[rounds]\nweights_down = \"int8\"\n[evolution]\npairs = 1\nsigma = 0.1",
+            "leave out rounds.weights_down",
+        ),
     ] {
         let text = format!("[synthetic]\nclients = 9\nparameters = 100\n{tables}");
         let error = Experiment::parse(&text).unwrap_err().to_string();

@@ -16,12 +16,12 @@ use std::{
 use secagg::{Choice, ChooserError, GraphKind, ThreatModel};
 use secagg_learning::{
     Compression, Evolution, Parts, Plan, PlanError, Pruning, RoundKind, Schedule, SelectionRule,
-    ServerOptimizerConfig, StoppingRule, Strategy, TensorsError, TrainingPlan, UpdatePlan,
+    ServerOptimizerConfig, Shapes, StoppingRule, Strategy, TensorsError, TrainingPlan, UpdatePlan,
     WeightsDown, cohort::assumptions,
 };
 use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
 
-use crate::{model::Shapes, retention::Retention, round::deadline::Deadline};
+use crate::{retention::Retention, round::deadline::Deadline};
 
 pub use self::template::template;
 
@@ -44,6 +44,8 @@ pub struct Config {
     pub uploads: Uploads,
     /// Which weights are kept.
     pub weights: Retention,
+    /// The steps of evolution strategies that nodes are offered, at most.
+    pub keep_steps: usize,
     update: UpdateSettings,
     training: TrainingPlan,
     evolution: Option<Evolution>,
@@ -198,6 +200,12 @@ impl Config {
             .with_evolution(self.evolution)
     }
 
+    /// Evolution strategies, where they take the place of training.
+    #[must_use]
+    pub fn evolution(&self) -> Option<Evolution> {
+        self.evolution
+    }
+
     /// The server's optimiser.
     #[must_use]
     pub fn server_optimizer(&self) -> &ServerOptimizerConfig {
@@ -263,6 +271,28 @@ pub enum ConfigError {
     /// A value of `[update]`, `[training]`, `[server]` or `rounds.pruning` was refused.
     #[error("coordinator.toml: {0}")]
     Plan(#[from] PlanError),
+    /// Weights that nodes hold themselves cannot be rounded on their way.
+    #[error(
+        "coordinator.toml: evolution.pairs is {pairs} and rounds.weights_down is not \"f32\": with \
+         evolution strategies nodes make each round's step on weights that they hold, and need all \
+         their bits; set rounds.weights_down to \"f32\", or evolution.pairs to 0"
+    )]
+    RoundedEvolution {
+        /// The directions.
+        pairs: u32,
+    },
+    /// Nodes that make each round's step themselves do not prune.
+    #[error(
+        "coordinator.toml: evolution.pairs is {pairs} and rounds.pruning.sparsity is {sparsity}: with \
+         evolution strategies nodes make each round's step on weights that they hold, and nobody prunes \
+         them; set one of the two to 0"
+    )]
+    PrunedEvolution {
+        /// The directions.
+        pairs: u32,
+        /// The share of zeros at the schedule's end.
+        sparsity: f32,
+    },
     /// The tensors of `update.tensors` are not those of the model.
     #[error("coordinator.toml: update.tensors: {0}")]
     Tensors(#[from] TensorsError),

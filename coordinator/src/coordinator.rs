@@ -1,11 +1,12 @@
 //! A coordinator: everything in a folder, put together and run.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
 
 use secagg::ThreatModel;
-use secagg_learning::RoundKind;
+use secagg_learning::{OptimizerError, RoundKind, ServerOptimizer};
 use secagg_wire::{
     close::CloseCode,
+    digest::{Digest, checkpoint_digest, plan_digest},
     endpoint::{EndpointError, listen},
     identity::{IdentityError, TlsIdentity},
     plan::{PlanBytesError, encode_plan},
@@ -21,13 +22,14 @@ use crate::{
     download::file_down,
     events::Events,
     folder::{Folder, Lock, LockError},
+    following::{Rule, StepLog},
     lies::Lies,
     model::{INITIAL, Model, ModelError},
     pause::Pauses,
     progress::Progress,
     round::Environment,
     server::{self, FileSet, Lobby, Shared},
-    store::{Store, StoreError, StoreHandle, WeightsFolder},
+    store::{KeptStep, Round, Store, StoreError, StoreHandle, Weights, WeightsFolder},
     training::{Finished, RunError, Training, parameters},
 };
 
@@ -110,7 +112,8 @@ impl Coordinator {
         let weights_down = config.rounds.weights_down;
         let pruned = config.rounds.pruning.is_some();
         let down = file_down(&model.shapes, &weights.file, weights_down, pruned)
-            .map_err(|error| error.at(&folder.model().join(INITIAL)))?;
+            .map_err(|error| ModelError::weights(&folder.model().join(INITIAL), &error))?;
+        let log = step_log(&config, &model, &weights, &rounds, store.steps()?)?;
 
         let mut network = config.network.clone();
         network.listen = options.listen.unwrap_or(network.listen);
@@ -157,6 +160,7 @@ impl Coordinator {
             folder: weights_folder,
             weights,
             down,
+            log,
             rounds,
             files,
             seed,
@@ -226,6 +230,32 @@ impl Coordinator {
 /// Inputs that wait for the task that owns the round. Connections wait when it is full.
 const INPUTS: usize = 256;
 
+/// With evolution strategies, the log of the steps that led to these weights.
+fn step_log(
+    config: &Config,
+    model: &Model,
+    weights: &Weights,
+    rounds: &[Round],
+    kept: BTreeMap<u64, KeptStep>,
+) -> Result<Option<StepLog>, StartError> {
+    let Some(evolution) = config.evolution() else {
+        return Ok(None);
+    };
+    let plan = encode_plan(&config.plan(RoundKind::Train, &model.shapes)?)?;
+    let rule = Rule {
+        plan: Digest::from_bytes(plan_digest(&plan)),
+        evolution,
+        keep: config.keep_steps,
+    };
+    let len = model.shapes.parameters() as usize;
+    let fresh = ServerOptimizer::new(config.server_optimizer(), len)?;
+    let state = fresh.to_file().map(|state| Digest::of(&state));
+    let start = checkpoint_digest(&model.initial.digest.sha256, state.as_ref());
+    let (current, optimizer) = (weights.file.digest, &weights.optimizer);
+    let log = StepLog::recover(rule, start, rounds, kept, current, optimizer);
+    Ok(Some(log))
+}
+
 fn random() -> [u8; 32] {
     let mut bytes = [0; 32];
     // Selection is not secret: without randomness it is merely predictable.
@@ -250,6 +280,9 @@ pub enum StartError {
     /// The model cannot be used.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The optimiser's constants are out of bounds.
+    #[error("coordinator.toml: {0}")]
+    Optimizer(#[from] OptimizerError),
     /// The plan is too long to be announced.
     #[error(transparent)]
     Plan(#[from] PlanBytesError),

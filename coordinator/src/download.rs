@@ -9,9 +9,12 @@
 use std::borrow::Cow;
 
 use safetensors::{Dtype, View};
-use secagg_learning::download::{Coding, Int8Rows, NOT_ZERO, SCALES, WeightsDown, bitmap, to_bf16};
+use secagg_learning::{
+    download::{Coding, Int8Rows, NOT_ZERO, SCALES, WeightsDown, bitmap, to_bf16},
+    weights::{Shapes, WeightsError},
+};
 
-use crate::model::{ModelFile, Shapes, WeightsError};
+use crate::model::ModelFile;
 
 /// What nodes get of a file of weights, of which some may be `pruned`.
 ///
@@ -112,9 +115,9 @@ impl View for Tensor {
 #[cfg(test)]
 mod tests {
     use safetensors::SafeTensors;
+    use secagg_learning::weights::FloatView;
 
     use super::*;
-    use crate::model::FloatView;
 
     fn file(tensors: &[(&str, &[usize])]) -> ModelFile {
         let elements: Vec<f32> = (0..40_000_u16)

@@ -17,6 +17,7 @@ pub mod coordinator;
 mod download;
 pub mod events;
 pub mod folder;
+mod following;
 #[cfg_attr(not(feature = "fault-injection"), path = "no_lies.rs")]
 pub mod lies;
 pub mod model;

@@ -72,7 +72,7 @@ impl Lies {
         }
         let model = ModelFile::new(negated(&weights.bytes));
         self.model = Some(model.digest);
-        files.with(&model, None)
+        files.with([&model])
     }
 
     /// An attempt begins, with these nodes.
@@ -131,6 +131,7 @@ impl Lies {
                 nonce,
                 plan,
                 weights,
+                following: None,
             },
             (
                 CoordinatorMessage::Secagg {

@@ -29,7 +29,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use self::gate::{Admission, Gate, Verdict};
 pub(crate) use self::{
-    files::FileSet,
+    files::{FileSet, Former},
     link::{Input, Link, Upload},
     lobby::{Happening, Lobby},
     uploads::Window,

@@ -4,7 +4,8 @@
 //!
 //! 1. `weights/round-NNNN.safetensors` and, for an optimiser with state,
 //!    `weights/optimizer-NNNN.safetensors` are written, each atomically and flushed to the disk.
-//! 2. One transaction inserts the round's row with the SHA-256 of both files. It is the commit.
+//! 2. One transaction inserts the round's row with the SHA-256 of both files, and, with evolution
+//!    strategies, its step. It is the commit.
 //! 3. Weights that the retention rule gives up are deleted.
 //!
 //! A crash before 2 leaves files without a row: they are removed at the next start, and the round
@@ -14,6 +15,7 @@
 pub(crate) mod history;
 mod registry;
 mod schema;
+mod steps;
 mod weights;
 
 use std::{path::Path, sync::Arc};
@@ -23,6 +25,7 @@ use rusqlite::Connection;
 pub use self::{
     history::{Abandoned, Attempt, Completed, Figures, Participant, Round},
     registry::{IssuedToken, Node, Upload},
+    steps::KeptStep,
     weights::{Weights, WeightsFolder},
 };
 

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use secagg::{ClientId, Context, Parameters, Session};
 use secagg_learning::{Plan, RoundKind, StopReason};
 use secagg_wire::{
-    digest::{Digest, model_digest, plan_digest},
+    digest::{model_digest, plan_digest},
     message::CoordinatorMessage,
     phase::Phase,
     plan::encode_plan,
@@ -27,13 +27,14 @@ use self::{
     commit::{commit, participants, summary},
 };
 use crate::{
+    following::{Offer, StepLog},
     model::{Model, ModelFile},
     pause::Moment,
     round::{Announcement, Attempt, Environment, Failure},
-    server::{FileSet, Lobby},
+    server::{FileSet, Former, Lobby},
     store::{
-        Attempt as Number, Completed, Figures, Round, StoreError, Weights, WeightsFolder, history,
-        unix_now,
+        Attempt as Number, Completed, Figures, KeptStep, Round, StoreError, Weights, WeightsFolder,
+        history, unix_now,
     },
 };
 
@@ -47,13 +48,15 @@ pub(crate) struct Training {
     pub(crate) weights: Weights,
     /// The same as nodes get them.
     pub(crate) down: ModelFile,
+    /// With evolution strategies, what moves nodes to these weights.
+    pub(crate) log: Option<StepLog>,
     /// The completed rounds.
     pub(crate) rounds: Vec<Round>,
     pub(crate) files: watch::Sender<Arc<FileSet>>,
     /// The seed of selection.
     pub(crate) seed: [u8; 32],
-    /// The weights announced before the current ones.
-    pub(crate) former: Option<(Digest, Number)>,
+    /// What was announced last.
+    pub(crate) former: Option<Former>,
     /// Whether a round has begun in this process.
     pub(crate) begun: bool,
 }
@@ -224,10 +227,11 @@ impl Training {
             .choose(round, excluded)
             .await
             .map_err(|error| (number, error.into()))?;
+        let offer = self.log.as_ref().and_then(StepLog::offer);
         let (plan, announcement) = self
-            .announcement(number, kind)
+            .announcement(number, kind, offer.as_ref())
             .map_err(|error| (number, error))?;
-        self.begin(number, kind, chosen.len());
+        self.begin(number, kind, chosen.len(), offer.as_ref());
         let session = announcement.session.clone();
         // From the history, so that a restart changes nothing.
         let step = u64::from(self.completed()) + 1;
@@ -261,6 +265,7 @@ impl Training {
             file,
             down,
             sparsity,
+            step,
             counters,
         } = match applied {
             Ok(applied) => applied,
@@ -291,6 +296,11 @@ impl Training {
         };
         let summary = summary(&participants, &figures);
         let announced = attempt.announced();
+        let step = step.zip(self.log.as_ref());
+        let step = step.map(|(step, log)| {
+            let plan = log.plan();
+            KeptStep { plan, step }
+        });
         let committed = commit(
             &self.environment,
             &self.folder,
@@ -298,11 +308,15 @@ impl Training {
             file,
             completed,
             participants,
+            step.clone(),
         );
         match committed.await {
-            Ok(rounds) => {
+            Ok((rounds, state)) => {
                 self.rounds = rounds;
                 self.down = down.unwrap_or_else(|| self.down.clone());
+                if let Some((log, KeptStep { step, .. })) = self.log.as_mut().zip(step) {
+                    log.push(step, self.weights.file.digest, state);
+                }
             }
             Err(error) => {
                 attempt.abandon("the coordinator could not save the round");
@@ -318,6 +332,7 @@ impl Training {
         &mut self,
         number: Number,
         kind: RoundKind,
+        offer: Option<&Offer>,
     ) -> Result<(Plan, Announcement), Failure> {
         // The checks at the start have made the same plan and parameters.
         let internal = |error: &dyn std::fmt::Display| Failure::Abandoned {
@@ -350,6 +365,7 @@ impl Training {
             nonce,
             plan: Opaque(bytes),
             weights,
+            following: offer.map(|offer| offer.following),
         };
         let announcement = Announcement {
             number,
@@ -359,17 +375,19 @@ impl Training {
         Ok((plan, announcement))
     }
 
-    fn begin(&mut self, number: Number, kind: RoundKind, selected: usize) {
+    fn begin(&mut self, number: Number, kind: RoundKind, selected: usize, offer: Option<&Offer>) {
         self.begun = true;
-        let weights = &self.down;
-        let former = self
-            .former
-            .filter(|(digest, _)| *digest != weights.digest.sha256);
+        let offered = offer.map_or(&[][..], |offer| &offer.files);
+        let announced = || [&self.down].into_iter().chain(offered);
         let files = FileSet::of_model(&self.model);
         let files = self.lobby.lies.files(files, &self.weights.file);
-        let files = files.with(weights, former);
+        let files = files.with(announced()).after(self.former.take());
+        let former = Former {
+            files: announced().map(|file| file.digest.sha256).collect(),
+            attempt: number,
+        };
         self.files.send_replace(Arc::new(files));
-        self.former = Some((weights.digest.sha256, number));
+        self.former = Some(former);
         let Number { round, attempt } = number;
         self.environment.progress.round(round, attempt);
         self.environment.events.event(
@@ -379,6 +397,7 @@ impl Training {
                 "attempt": attempt,
                 "kind": history::kind_name(kind),
                 "selected": selected,
+                "steps": offer.map(|offer| offer.steps),
             }),
         );
     }

@@ -104,6 +104,9 @@ pub struct DecodedSum {
     /// are not trained; `None` where
     /// clients only evaluated or no contributor had an example to train on.
     pub mean_delta: Option<Vec<f32>>,
+    /// With [evolution strategies](crate::evolution), what it was made of: how much the loss falls along
+    /// each direction, weighted as it is.
+    pub falls: Option<Vec<f32>>,
     /// The sums of the contributors' counters.
     pub counters: Counters,
 }
@@ -222,15 +225,23 @@ impl UpdateCodec {
         }
         let counters = self.summed_counters(sum, contributors)?;
         let total_weight = counters.value(Counter::Weight);
-        let mean_delta = match self.plan.kind() {
+        let mean = match self.plan.kind() {
             RoundKind::Train => {
                 let mean = self.mean(sum, contributors, total_weight)?;
-                (total_weight > 0).then(|| self.expanded(session, mean))
+                (total_weight > 0).then_some(mean)
             }
             RoundKind::EvaluateOnly => None,
         };
+        let (mean_delta, falls) = match (mean, self.plan.evolution()) {
+            (Some(falls), Some(_)) => {
+                let delta = Directions::new(session).update(self.plan.update(), &falls);
+                (Some(delta), Some(falls))
+            }
+            (mean, _) => (mean.map(|mean| self.expanded(session, mean)), None),
+        };
         Ok(DecodedSum {
             mean_delta,
+            falls,
             counters,
         })
     }
@@ -347,13 +358,6 @@ impl UpdateCodec {
     /// The mean update from the mean of the coordinates that were sent.
     fn expanded(&self, session: &Session, mut mean: Vec<f32>) -> Vec<f32> {
         let update = self.plan.update();
-        if self.plan.evolution().is_some() {
-            let trained = update.trained() as usize;
-            let update_of_parts = Directions::new(session).combine(&mean, trained);
-            return update
-                .parts
-                .scatter(update_of_parts, update.parameters as usize);
-        }
         if self.is_plain() {
             return mean;
         }

@@ -15,7 +15,8 @@
 //! Δ = 1/P · Σ_i u_i·ε_i
 //! ```
 //!
-//! and gives it to its optimiser like any other: as σ → 0 its expectation is −∇L, the negative
+//! and gives it to its optimiser like any other. Who holds the weights and the optimiser's state does the
+//! same ([`Step`]): down go the seed of the directions and P numbers. As σ → 0 its expectation is −∇L, the negative
 //! gradient of the cohort's mean loss. Pairs w ± σ·ε are antithetic sampling; see Salimans, Ho, Chen,
 //! Sidor and Sutskever, "Evolution Strategies as a Scalable Alternative to Reinforcement Learning" (2017),
 //! section 2, whose directions are normal. Here they are ±1 in each parameter, as in Spall,
@@ -30,11 +31,14 @@
 //! The numbers of one client are masked like an update. Their mean tells the loss along P directions,
 //! which an update tells along all of them.
 
+mod step;
+
 use secagg::Session;
 use serde::{Deserialize, Serialize};
 
+pub use self::step::{Step, StepError};
 use crate::{
-    plan::{PlanError, check},
+    plan::{PlanError, UpdatePlan, check},
     randomness::{session_seed, stream_of, with_signs},
 };
 
@@ -76,6 +80,12 @@ impl Directions {
         Self { seed }
     }
 
+    /// What they follow from.
+    #[must_use]
+    pub const fn seed(&self) -> [u8; 32] {
+        self.seed
+    }
+
     /// Adds `step` times the direction of a pair to the trained parameters.
     pub fn add(&self, pair: u32, step: f32, parameters: &mut [f32]) {
         let random = stream_of(self.seed, u64::from(pair));
@@ -91,6 +101,13 @@ impl Directions {
             self.add(pair, fall / falls.len() as f32, &mut update);
         }
         update
+    }
+
+    /// The same for all parameters of a plan's model; zero for those that are not trained.
+    #[must_use]
+    pub fn update(&self, plan: &UpdatePlan, falls: &[f32]) -> Vec<f32> {
+        let update = self.combine(falls, plan.trained() as usize);
+        plan.parts.scatter(update, plan.parameters as usize)
     }
 }
 

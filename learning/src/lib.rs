@@ -31,6 +31,7 @@
 //! | [`schedule`] | [`Schedule`]: how a rate changes from step to step |
 //! | [`selection`] | which clients take part in a round |
 //! | [`stopping`] | when training ends, and which round was best |
+//! | [`weights`] | [`Shapes`]: weights as files, and as one flat vector |
 
 pub mod codec;
 pub mod cohort;
@@ -46,12 +47,13 @@ mod rounding;
 pub mod schedule;
 pub mod selection;
 pub mod stopping;
+pub mod weights;
 
 pub use codec::{CodecError, DecodedSum, Encoded, Residual, UpdateCodec};
 pub use counters::{Counter, Counters, CountersError, PersonalValidation, Validation};
 pub use download::WeightsDown;
-pub use evolution::{Directions, Evolution};
-pub use optimizer::{OptimizerError, ServerOptimizer};
+pub use evolution::{Directions, Evolution, Step, StepError};
+pub use optimizer::{OptimizerError, ServerOptimizer, StateError};
 pub use plan::{
     Budget, Compression, LocalOptimizer, Parts, PartsError, Plan, PlanError, Precision, Rotated,
     RoundKind, ServerOptimizerConfig, TensorsError, TrainingPlan, UpdatePlan,
@@ -60,3 +62,4 @@ pub use pruning::{Pruning, ServerStep};
 pub use schedule::Schedule;
 pub use selection::{Candidate, SelectionError, SelectionRule, Strategy};
 pub use stopping::{RoundFigure, StopReason, StoppingRule, best_round};
+pub use weights::Shapes;

@@ -18,8 +18,11 @@
 //! A [`Schedule`](crate::Schedule) may multiply η by a factor of its own in each step
 //! ([`ServerOptimizer::step_with`]).
 
+mod file;
+
 use std::collections::BTreeMap;
 
+pub use self::file::StateError;
 use crate::plan::{Parts, PlanError, ServerOptimizerConfig, check};
 
 /// Name of the averaged update m in an exported state.

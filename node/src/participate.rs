@@ -12,6 +12,7 @@
 //! | [`round`] | one round: weights, training, masking, unmasking |
 //! | [`local`] | the node's own computation in a round, without network |
 //! | `feedback` | what was not sent of the node's updates, from round to round |
+//! | `following` | weights made of those of before, with evolution strategies |
 //! | [`ledger`] | every step of every round, on the disk before it is done: the node's receipts |
 //! | [`receipts`] | the ledger's lines put together, one receipt a round |
 //! | [`cache`] | the coordinator's model as it is kept here |
@@ -29,6 +30,7 @@ pub mod conditions;
 pub mod credential;
 pub mod enrolment;
 mod feedback;
+mod following;
 #[cfg_attr(not(feature = "fault-injection"), path = "participate/no_hooks.rs")]
 pub mod hooks;
 pub mod ledger;

@@ -20,6 +20,7 @@
 //! text: it has all of it in one process.
 
 mod clock;
+mod download;
 pub mod experiment;
 mod identity;
 mod people;

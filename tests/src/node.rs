@@ -335,6 +335,19 @@ pub fn train_tokenizer(messages: &[String], options: &[&str], out: &Path) -> Res
     Ok(())
 }
 
+/// What `generate` writes with the model of a node's directory.
+///
+/// # Errors
+/// When the command fails.
+pub fn generate(directory: &Path, options: &[&str]) -> Result<String> {
+    succeed(
+        Command::new(binaries::node(Build::Hooks)?)
+            .args(["generate", "--dir"])
+            .arg(directory)
+            .args(options),
+    )
+}
+
 /// Makes a tiny model for real nodes, with `init-model` and these options of it, which say its
 /// sizes; its vocabulary is from these messages, where there are any.
 ///

@@ -137,6 +137,18 @@ pub fn model_digest(description: &Digest, vocabulary: &Digest, weights: &Digest)
     hasher.finish().0
 }
 
+/// What stands for a checkpoint: the file of the weights, and that of the optimiser's state where it has
+/// one.
+#[must_use]
+pub fn checkpoint_digest(weights: &Digest, optimizer: Option<&Digest>) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.update(CHECKPOINT_LABEL);
+    for part in [weights].into_iter().chain(optimizer) {
+        hasher.update(&part.0);
+    }
+    hasher.finish()
+}
+
 /// The plan's digest in a secagg session: over the announced bytes as they were received.
 #[must_use]
 pub fn plan_digest(plan: &[u8]) -> [u8; 32] {
@@ -144,6 +156,7 @@ pub fn plan_digest(plan: &[u8]) -> [u8; 32] {
 }
 
 const MODEL_LABEL: &[u8] = b"secagg/v1/wire/model";
+const CHECKPOINT_LABEL: &[u8] = b"secagg/v1/wire/checkpoint";
 
 #[cfg(test)]
 mod tests {
@@ -179,5 +192,19 @@ mod tests {
         assert_ne!(whole, model_digest(&b, &a, &c));
         assert_ne!(whole, model_digest(&a, &b, &a));
         assert_eq!(whole, model_digest(&a, &b, &c));
+    }
+
+    #[test]
+    fn weights_and_state_change_a_checkpoints_digest() {
+        let [a, b] = [b"a", b"b"].map(|bytes| Digest::of(bytes));
+        let whole = checkpoint_digest(&a, Some(&b));
+        for other in [
+            checkpoint_digest(&a, None),
+            checkpoint_digest(&b, Some(&a)),
+            checkpoint_digest(&a, Some(&a)),
+        ] {
+            assert_ne!(whole, other);
+        }
+        assert_eq!(whole, checkpoint_digest(&a, Some(&b)));
     }
 }

@@ -7,6 +7,7 @@
 //! - [`close`]: why a connection was closed, readable at the other end.
 //! - [`transfer`]: files down, masked vectors up, each on a stream of its own.
 //! - [`plan`]: a round's plan as it travels.
+//! - [`steps`]: what moves a node from the weights of one round to those of the next, in a few bytes.
 //! - [`digest`]: what files, plans and models are identified by.
 //! - [`events`] and [`process`]: what both binaries write about themselves and do to their files.
 //!
@@ -57,6 +58,7 @@ pub mod message;
 pub mod phase;
 pub mod plan;
 pub mod process;
+pub mod steps;
 pub mod text;
 pub mod tls;
 pub mod token;

@@ -93,6 +93,8 @@ messages! {
             plan: Opaque,
             /// The weights to evaluate and to train from.
             weights: FileDigest,
+            /// How a node can make these weights of earlier ones; `None` where it fetches them.
+            following: Option<Following>,
         }
         /// The node is in this round: it trains now.
         Selected = 0x83, cap SMALL, { round: u64, attempt: u32, }
@@ -142,6 +144,16 @@ impl NodeMessage {
             software: Name::fitted(software),
         }
     }
+}
+
+/// What a node needs to hold the weights itself, from round to round of evolution strategies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Following {
+    /// The optimiser's state that belongs to the announced weights; `None` where it has none.
+    pub optimizer: Option<FileDigest>,
+    /// The newest block of the [log](crate::steps), whose last step leads to the announced weights;
+    /// `None` where there is no step yet.
+    pub newest: Option<FileDigest>,
 }
 
 /// Why a node does not take part.

@@ -142,7 +142,7 @@ fn table(rounds: &[Round]) -> String {
             RoundKind::EvaluateOnly => "evaluate",
         };
         text += &format!(
-            "{:>5}  {:<8} {:>8} {:>11} {:>7} {:>7} {:>8} {:>12} {:>4} {:>8.1} {:>9.2} {:>9.2}\n",
+            "{:>5}  {:<8} {:>8} {:>11} {:>7} {:>7} {:>8} {:>12} {:>4} {:>8.1} {:>9.3} {:>9.3}\n",
             completed.round,
             kind,
             cell(figures.map(|figures| figures.loss), 4),

@@ -8,7 +8,7 @@ use secagg_learning::{
     Budget, Compression, Evolution, LocalOptimizer, Parts, Precision, Pruning, Rotated, RoundKind,
     Schedule, ServerOptimizerConfig, StoppingRule, Strategy, TrainingPlan, WeightsDown,
 };
-use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, text::Name};
+use secagg_wire::{authority::AuthorityPin, endpoint::Timeouts, steps::MAX_STEPS, text::Name};
 use serde::Deserialize;
 
 use super::{
@@ -176,13 +176,14 @@ table! {
     }
 }
 
-table! { RawEvolution { pairs: i64 = 0, sigma: f32 = 0.01, } }
+table! { RawEvolution { pairs: i64 = 0, sigma: f32 = 0.01, keep_steps: i64 = i64::from(MAX_STEPS), } }
 
 table! { RawWeights { keep_last: i64 = 3, keep_every: i64 = 10, keep_best: bool = true, } }
 
 impl File {
     pub(super) fn check(self) -> Result<Config, ConfigError> {
         let (federation, authority) = self.federation.check()?;
+        let (evolution, keep_steps) = self.evolution.check()?;
         let config = Config {
             federation,
             authority,
@@ -200,12 +201,23 @@ impl File {
             },
             update: self.update.check()?,
             training: self.training.check()?,
-            evolution: self.evolution.check()?,
+            evolution,
+            keep_steps,
             server: self.server,
             weights: self.weights.check()?,
         };
         // Whatever the model's size, the plan's own checks name a value that is out of range.
         config.plan_of(RoundKind::Train, 1, Parts::ALL)?;
+        if let Some(Evolution { pairs, .. }) = config.evolution
+            && config.rounds.weights_down != WeightsDown::F32
+        {
+            return Err(ConfigError::RoundedEvolution { pairs });
+        }
+        if let Some(Evolution { pairs, .. }) = config.evolution
+            && let Some(Pruning { sparsity, .. }) = config.rounds.pruning
+        {
+            return Err(ConfigError::PrunedEvolution { pairs, sparsity });
+        }
         let cohort = &config.cohort;
         // Every size of a small cohort; of a large one about a thousand, its ends included.
         let step = (cohort.max_clients - cohort.min_clients) / 1_000 + 1;
@@ -473,13 +485,15 @@ impl RawTraining {
 }
 
 impl RawEvolution {
-    fn check(self) -> Result<Option<Evolution>, ConfigError> {
+    fn check(self) -> Result<(Option<Evolution>, usize), ConfigError> {
         let pairs = whole("evolution.pairs", self.pairs, 0..=65_536)?;
+        let keep = whole("evolution.keep_steps", self.keep_steps, 0..=MAX_STEPS)?;
         // The plan has the range of sigma, and names it.
-        Ok((pairs > 0).then_some(Evolution {
+        let evolution = (pairs > 0).then_some(Evolution {
             pairs,
             sigma: self.sigma,
-        }))
+        });
+        Ok((evolution, keep as usize))
     }
 }
 

@@ -201,6 +201,10 @@ precision = "f32"
 pairs = 0
 # How far each weight is moved.
 sigma = 0.01
+# Of the last so many rounds nodes that were away fetch what each did to the weights, some hundred
+# bytes a round, in the place of weights and optimiser's state; up to 63, and as long as all of them
+# together take a quarter of these at most. 0: every node fetches the weights in each round.
+keep_steps = 63
 
 # How the mean update changes the weights. One of
 #   [server.fedavg]   rate

@@ -20,6 +20,45 @@ fn an_empty_file_is_the_default() {
 }
 
 #[test]
+fn weights_that_nodes_hold_have_all_their_bits() {
+    let text = |down: &str, pairs: u32| {
+        format!("[rounds]\nweights_down = \"{down}\"\n[evolution]\npairs = {pairs}")
+    };
+    for down in ["bf16", "int8"] {
+        match Config::parse(&text(down, 64)) {
+            Err(error @ ConfigError::RoundedEvolution { pairs: 64 }) => {
+                let error = error.to_string();
+                assert!(
+                    error.contains("set rounds.weights_down to \"f32\""),
+                    "{error}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(Config::parse(&text(down, 0)).is_ok());
+    }
+    let config = Config::parse(&text("f32", 64)).unwrap();
+    assert_eq!(config.keep_steps, 63);
+}
+
+#[test]
+fn weights_that_nodes_hold_are_not_pruned() {
+    let text = |sparsity: &str, pairs: u32| {
+        format!(
+            "[rounds]\npruning = {{ sparsity = {sparsity}, begin = 1, end = 9, every = 1 }}\n\
+             [evolution]\npairs = {pairs}"
+        )
+    };
+    let error = Config::parse(&text("0.5", 64)).unwrap_err();
+    assert!(
+        matches!(error, ConfigError::PrunedEvolution { pairs: 64, sparsity } if sparsity == 0.5),
+        "{error}"
+    );
+    assert!(Config::parse(&text("0.5", 0)).is_ok());
+    assert!(Config::parse(&text("0.0", 64)).is_ok());
+}
+
+#[test]
 fn the_template_says_the_defaults() {
     let listen = Config::parse("").unwrap().network.listen;
     assert_eq!(
@@ -48,6 +87,7 @@ fn every_key_of_the_template_is_explained() {
 fn values_out_of_range_are_named() {
     for (text, key, value) in [
         ("[cohort]\nmin_clients = 2", "cohort.min_clients", "2"),
+        ("[evolution]\nkeep_steps = 64", "evolution.keep_steps", "64"),
         ("[cohort]\nmin_clients = -1", "cohort.min_clients", "-1"),
         (
             "[cohort]\nmin_clients = 9\nmax_clients = 8",

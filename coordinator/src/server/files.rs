@@ -1,6 +1,6 @@
 //! What nodes may download.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use secagg_wire::{digest::Digest, message::CoordinatorMessage, phase::Phase, text::Reason};
 
@@ -13,8 +13,14 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct FileSet {
     files: BTreeMap<Digest, ModelFile>,
-    /// The weights announced before these, and for which attempt.
-    former: Option<(Digest, Attempt)>,
+    former: Option<Former>,
+}
+
+/// What was announced before, and for which attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Former {
+    pub(crate) files: BTreeSet<Digest>,
+    pub(crate) attempt: Attempt,
 }
 
 /// What becomes of a request.
@@ -41,9 +47,16 @@ impl FileSet {
         }
     }
 
-    /// With the weights of the round announced now.
-    pub(crate) fn with(mut self, weights: &ModelFile, former: Option<(Digest, Attempt)>) -> Self {
-        self.files.insert(weights.digest.sha256, weights.clone());
+    /// With what is announced now.
+    pub(crate) fn with<'a>(mut self, files: impl IntoIterator<Item = &'a ModelFile>) -> Self {
+        let files = files.into_iter();
+        let files = files.map(|file| (file.digest.sha256, file.clone()));
+        self.files.extend(files);
+        self
+    }
+
+    /// With what was announced before.
+    pub(crate) fn after(mut self, former: Option<Former>) -> Self {
         self.former = former;
         self
     }
@@ -52,13 +65,13 @@ impl FileSet {
         if let Some(file) = self.files.get(digest) {
             return Lookup::Found(file.clone());
         }
-        match self.former {
-            Some((former, Attempt { round, attempt })) if former == *digest => {
+        match &self.former {
+            Some(Former { files, attempt }) if files.contains(digest) => {
                 Lookup::Former(CoordinatorMessage::Rejected {
-                    round,
-                    attempt,
+                    round: attempt.round,
+                    attempt: attempt.attempt,
                     phase: Phase::Train,
-                    reason: Reason::fitted("these weights are of a round that is over"),
+                    reason: Reason::fitted("this file is of a round that is over"),
                 })
             }
             _ => Lookup::Unknown,

@@ -6,7 +6,7 @@ use secagg_learning::{PersonalValidation, RoundFigure, RoundKind, Validation};
 use secagg_wire::digest::Digest;
 use serde_json::{Value, json};
 
-use super::{Store, StoreError};
+use super::{KeptStep, Store, StoreError, steps};
 
 /// A completed round.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,7 +128,7 @@ impl Store {
         Ok(())
     }
 
-    /// Commits a round: from now on it counts.
+    /// Commits a round, with its step where it has one: from now on it counts.
     ///
     /// # Errors
     /// When SQLite fails; nothing is stored then.
@@ -136,6 +136,7 @@ impl Store {
         &mut self,
         completed: &Completed,
         participants: &[Participant],
+        step: Option<&KeptStep>,
         now: i64,
     ) -> Result<(), StoreError> {
         let transaction = self
@@ -188,6 +189,9 @@ impl Store {
                     lost_in
                 ],
             )?;
+        }
+        if let Some(step) = step {
+            steps::keep(&transaction, completed.round, step)?;
         }
         transaction.commit()?;
         Ok(())

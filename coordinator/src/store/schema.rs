@@ -6,7 +6,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::StoreError;
 
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     // `enrol` writes tokens while `run` reads them.
@@ -19,9 +19,9 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match found {
         0 => connection.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
+            "BEGIN IMMEDIATE; {TABLES} {STEPS} PRAGMA user_version = {VERSION}; COMMIT;"
         ))?,
-        1 | 2 => upgrade(connection)?,
+        1..VERSION => upgrade(connection)?,
         VERSION => {}
         found => {
             return Err(StoreError::Version {
@@ -34,7 +34,7 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
 }
 
 /// Up to version 1 there were digests of uploads, which nothing read; up to version 2 there were no personal
-/// figures.
+/// figures, up to version 3 no steps.
 fn upgrade(connection: &Connection) -> Result<(), StoreError> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     // Another process may have done it meanwhile.
@@ -42,10 +42,13 @@ fn upgrade(connection: &Connection) -> Result<(), StoreError> {
     if found == 1 {
         transaction.execute_batch("ALTER TABLE uploads DROP COLUMN sha256")?;
     }
-    if found < VERSION {
+    if found < 3 {
         for name in ["personal_loss", "personal_top1", "personal_top3"] {
             transaction.execute_batch(&format!("ALTER TABLE rounds ADD COLUMN {name} REAL"))?;
         }
+    }
+    if found < VERSION {
+        transaction.execute_batch(STEPS)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     Ok(transaction.commit()?)
@@ -116,6 +119,16 @@ CREATE TABLE IF NOT EXISTS settings (
 ) STRICT;
 ";
 
+const STEPS: &str = "
+CREATE TABLE IF NOT EXISTS steps (
+    round INTEGER PRIMARY KEY REFERENCES rounds,
+    plan_sha256 BLOB NOT NULL CHECK (length(plan_sha256) = 32),
+    factor REAL NOT NULL,
+    seed BLOB NOT NULL CHECK (length(seed) = 32),
+    falls BLOB NOT NULL
+) STRICT;
+";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +184,9 @@ mod tests {
                 ))
             });
             assert_eq!(kept, Ok((1.5, None, None)));
+            let steps = "SELECT COUNT(*) FROM steps";
+            let steps = connection.query_row(steps, [], |row| row.get::<_, i64>(0));
+            assert_eq!(steps, Ok(0));
         }
     }
 }

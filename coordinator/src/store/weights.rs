@@ -1,21 +1,20 @@
 //! Weights and optimiser state as files, and how they and the history stay together.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use safetensors::SafeTensors;
 use secagg_learning::{ServerOptimizer, ServerOptimizerConfig, best_round};
 use secagg_wire::{
     digest::Digest,
     process::{Access, write_atomic},
 };
 
-use super::{Completed, Participant, Round, Store, StoreError, history, unix_now};
+use super::{Completed, KeptStep, Participant, Round, Store, StoreError, history, unix_now};
 use crate::{
-    model::{FloatView, Model, ModelFile},
+    model::{Model, ModelFile},
     retention::Retention,
 };
 
@@ -93,24 +92,25 @@ impl WeightsFolder {
             .map_err(|error| invalid(&path, &error))?;
         let state_path = self.optimizer_of(round);
         let state = match last.completed.optimizer {
-            Some(digest) => read_state(&state_path, &read_checked(&state_path, Some(digest))?)?,
-            None => BTreeMap::new(),
+            Some(digest) => Some(read_checked(&state_path, Some(digest))?),
+            None => None,
         };
         Ok(Weights {
             round,
             file: ModelFile::new(bytes),
-            optimizer: ServerOptimizer::restore(optimizer, len, state).map_err(|error| {
-                StoreError::Weights {
+            optimizer: ServerOptimizer::from_file(optimizer, len, state.as_deref()).map_err(
+                |error| StoreError::Weights {
                     path: state_path,
                     reason: format!(
                         "{error}; the optimiser of [server] cannot change once rounds are done"
                     ),
-                }
-            })?,
+                },
+            )?,
         })
     }
 
-    /// Step 1 of a commit: writes the files. Without step 2 they do not count.
+    /// Step 1 of a commit: writes the files. Without step 2 they do not count. The file of the
+    /// optimiser's state is returned, where it has one.
     ///
     /// # Errors
     /// Any error of the file system.
@@ -119,24 +119,13 @@ impl WeightsFolder {
         round: u64,
         weights: &[u8],
         optimizer: &ServerOptimizer,
-    ) -> Result<Option<Digest>, StoreError> {
+    ) -> Result<Option<ModelFile>, StoreError> {
         write(&self.weights_of(round), weights)?;
-        let state = optimizer.state();
-        if state.is_empty() {
+        let Some(state) = optimizer.to_file() else {
             return Ok(None);
-        }
-        let path = self.optimizer_of(round);
-        let views = state.iter().map(|(name, elements)| {
-            let shape = [elements.len()];
-            (*name, elements, shape)
-        });
-        let views: Vec<_> = views.collect();
-        let views = views
-            .iter()
-            .map(|(name, elements, shape)| (*name, FloatView { shape, elements }));
-        let bytes = safetensors::serialize(views, None).map_err(|error| invalid(&path, &error))?;
-        write(&path, &bytes)?;
-        Ok(Some(Digest::of(&bytes)))
+        };
+        write(&self.optimizer_of(round), &state)?;
+        Ok(Some(ModelFile::new(state)))
     }
 
     /// Step 3 of a commit: deletes what the rule gives up.
@@ -216,8 +205,9 @@ impl Store {
         rule: &Retention,
         completed: &Completed,
         participants: &[Participant],
+        step: Option<&KeptStep>,
     ) -> Result<Vec<Round>, StoreError> {
-        self.complete_round(completed, participants, unix_now())?;
+        self.complete_round(completed, participants, step, unix_now())?;
         let rounds = self.rounds()?;
         folder.retain(rule, &rounds)?;
         Ok(rounds)
@@ -258,16 +248,6 @@ fn read_checked(path: &Path, expected: Option<Digest>) -> Result<Vec<u8>, StoreE
         found,
         expected,
     })
-}
-
-fn read_state(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Vec<f32>>, StoreError> {
-    let file = SafeTensors::deserialize(bytes).map_err(|error| invalid(path, &error))?;
-    let state = file.iter().map(|(name, view)| {
-        let (elements, _) = view.data().as_chunks::<4>();
-        let elements = elements.iter().map(|bytes| f32::from_le_bytes(*bytes));
-        (name.to_owned(), elements.collect())
-    });
-    Ok(state.collect())
 }
 
 fn invalid(path: &Path, error: &dyn std::fmt::Display) -> StoreError {

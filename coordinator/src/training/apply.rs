@@ -2,7 +2,8 @@
 
 use secagg::{Session, server::Outcome};
 use secagg_learning::{
-    Counters, Plan, Pruning, RoundKind, ServerStep, UpdateCodec, WeightsDown, pruning::sparsity,
+    Counters, Directions, Plan, Pruning, RoundKind, ServerStep, Step, UpdateCodec, WeightsDown,
+    pruning::sparsity,
 };
 use secagg_wire::phase::Phase;
 
@@ -33,6 +34,8 @@ pub(super) struct Applied {
     pub(super) down: Option<ModelFile>,
     /// The share of the new weights that is zero, where they are pruned.
     pub(super) sparsity: Option<f64>,
+    /// What nodes that hold the weights can do themselves.
+    pub(super) step: Option<Step>,
     /// The sums of the contributors' figures.
     pub(super) counters: Counters,
 }
@@ -63,6 +66,7 @@ fn try_apply(
     drop(outcome);
     let mut zeros = None;
     let shapes = || model.shapes.tensors().map(|(_, dimensions)| dimensions);
+    let factor = plan.server_schedule().factor(summed.step);
     let file = match (plan.kind(), decoded.mean_delta) {
         (RoundKind::EvaluateOnly, _) => None,
         // Nobody had an example: the weights stay as they are.
@@ -71,7 +75,7 @@ fn try_apply(
             let mut flat = model.shapes.flat(&weights.file.bytes)?;
             let step = ServerStep {
                 round: summed.step,
-                factor: plan.server_schedule().factor(summed.step),
+                factor,
                 parts: &plan.update().parts,
                 pruning: summed.pruning,
             };
@@ -93,6 +97,11 @@ fn try_apply(
         file,
         down,
         sparsity: zeros,
+        step: decoded.falls.map(|falls| Step {
+            factor,
+            seed: Directions::new(summed.session).seed(),
+            falls,
+        }),
         counters: decoded.counters,
     })
 }

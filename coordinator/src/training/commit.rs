@@ -6,10 +6,11 @@ use secagg_wire::message::{RoundSummary, ValidationFigures};
 use crate::{
     model::ModelFile,
     round::Environment,
-    store::{Completed, Figures, Participant, Round, StoreError, Weights, WeightsFolder},
+    store::{Completed, Figures, KeptStep, Participant, Round, StoreError, Weights, WeightsFolder},
 };
 
-/// Writes the weights, then commits the round; see [`crate::store`] for the order.
+/// Writes the weights, then commits the round; see [`crate::store`] for the order. Returns all rounds, and
+/// the file of the optimiser's state, where there is a new one.
 pub(super) async fn commit(
     environment: &Environment,
     folder: &WeightsFolder,
@@ -17,19 +18,23 @@ pub(super) async fn commit(
     file: Option<ModelFile>,
     mut completed: Completed,
     participants: Vec<Participant>,
-) -> Result<Vec<Round>, StoreError> {
+    step: Option<KeptStep>,
+) -> Result<(Vec<Round>, Option<ModelFile>), StoreError> {
     let round = completed.round;
+    let mut state = None;
     if let Some(file) = file {
-        completed.optimizer =
+        state =
             tokio::task::block_in_place(|| folder.write(round, &file.bytes, &weights.optimizer))?;
+        completed.optimizer = state.as_ref().map(|state| state.digest.sha256);
         weights.file = file;
         weights.round = round;
     }
     let (folder, rule) = (folder.clone(), environment.config.weights);
-    environment
+    let rounds = environment
         .store
-        .with(move |store| store.commit(&folder, &rule, &completed, &participants))
-        .await
+        .with(move |store| store.commit(&folder, &rule, &completed, &participants, step.as_ref()))
+        .await?;
+    Ok((rounds, state))
 }
 
 pub(super) fn participants(outcome: &Outcome) -> Vec<Participant> {

@@ -132,6 +132,7 @@ impl Member {
             nonce,
             plan,
             weights,
+            ..
         } = message
         else {
             panic!("{message:?}");

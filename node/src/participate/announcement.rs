@@ -4,7 +4,7 @@ use secagg::client::ClientError;
 use secagg::{Context, DecodeError, Parameters, Session, ThreatModel};
 use secagg_learning::{Plan, RoundKind};
 use secagg_wire::digest::{Digest, FileDigest, model_digest, plan_digest};
-use secagg_wire::message::DeclineReason;
+use secagg_wire::message::{DeclineReason, Following};
 use secagg_wire::plan::{PlanBytesError, decode_plan};
 use secagg_wire::text::Reason;
 use thiserror::Error;
@@ -28,6 +28,15 @@ pub struct Announcement {
     pub plan: Vec<u8>,
     /// The weights to evaluate and to train from.
     pub weights: FileDigest,
+    /// How they follow from those of before.
+    pub following: Option<Following>,
+}
+
+/// Which weights are announced.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Announced {
+    pub(super) weights: FileDigest,
+    pub(super) following: Option<Following>,
 }
 
 /// The model of the federation, as this node received it.
@@ -235,6 +244,13 @@ impl Refusal {
 }
 
 impl Announcement {
+    pub(super) const fn announced(&self) -> Announced {
+        Announced {
+            weights: self.weights,
+            following: self.following,
+        }
+    }
+
     /// Holds the announcement against all that this node insists on, at this time in seconds since
     /// 1970.
     ///

@@ -224,6 +224,7 @@ impl Conversation {
                     nonce,
                     plan,
                     weights,
+                    following,
                 } => {
                     self.settled = true;
                     // The coordinator runs one round at a time: an older one is over.
@@ -237,6 +238,7 @@ impl Conversation {
                             nonce,
                             plan: plan.into_vec(),
                             weights,
+                            following,
                         },
                     ));
                 }

@@ -26,8 +26,10 @@ pub enum ModelFile {
     Vocabulary(Tokenization),
     /// The weights that training started from.
     Initial,
-    /// The weights received last.
+    /// The weights of the last round.
     Current,
+    /// The server's optimiser after them, where the node makes its steps itself.
+    Optimizer,
 }
 
 impl ModelFile {
@@ -39,6 +41,7 @@ impl ModelFile {
             Self::Vocabulary(_) => "vocabulary",
             Self::Initial => "initial",
             Self::Current => "weights",
+            Self::Optimizer => "optimizer",
         }
     }
 
@@ -48,6 +51,7 @@ impl ModelFile {
             Self::Vocabulary(tokenization) => vocabulary_file(tokenization),
             Self::Initial => INITIAL_FILE,
             Self::Current => CURRENT_FILE,
+            Self::Optimizer => "optimizer.safetensors",
         }
     }
 }
@@ -66,6 +70,12 @@ impl Received {
             bytes,
             digest: expected.sha256,
         }
+    }
+
+    /// Bytes that were made or read here.
+    pub(super) fn hashed(bytes: Vec<u8>) -> Self {
+        let digest = Digest::of(&bytes);
+        Self { bytes, digest }
     }
 
     /// The bytes.
@@ -133,6 +143,23 @@ impl ModelCache {
         }
     }
 
+    /// The file, if it is there and has at most `cap` bytes, whichever it is.
+    ///
+    /// # Errors
+    /// [`CacheError`] when it is there and cannot be read.
+    pub fn read_any(&self, file: ModelFile, cap: u64) -> Result<Option<Received>, CacheError> {
+        let path = self.path(file);
+        let found = fs::metadata(&path).and_then(|metadata| match metadata.len() <= cap {
+            true => fs::read(&path).map(Some),
+            false => Ok(None),
+        });
+        match found {
+            Ok(bytes) => Ok(bytes.map(Received::hashed)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(CacheError { path, source }),
+        }
+    }
+
     /// Keeps a file, whole or not at all.
     ///
     /// # Errors
@@ -144,18 +171,21 @@ impl ModelCache {
             .map_err(|source| CacheError { path, source })
     }
 
-    /// Removes the newest weights: they belong to a model that is about to be replaced.
+    /// Removes the newest weights and what belongs to them: they belong to a model that is about to be replaced.
     ///
     /// # Errors
     /// [`CacheError`].
     pub fn forget_current(&self) -> Result<(), CacheError> {
-        let path = self.path(ModelFile::Current);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(CacheError { path, source })
+        for file in [ModelFile::Current, ModelFile::Optimizer] {
+            let path = self.path(file);
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(CacheError { path, source });
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     fn path(&self, file: ModelFile) -> PathBuf {

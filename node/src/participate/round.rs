@@ -5,6 +5,7 @@
 //! thread gives after its task was dropped is dropped too.
 
 mod error;
+mod weights;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use secagg::client::{
 };
 use secagg::{DecodeError, Delivery, Member, Roster, Session, Signatures, Survivors, ThreatModel};
 use secagg_learning::{Encoded, Parts};
-use secagg_wire::digest::{Digest, FileDigest, UploadDigest};
+use secagg_wire::digest::{Digest, UploadDigest};
 use secagg_wire::events::{EventLog, Round, SpanKind, SpanTimer};
 use secagg_wire::frame::SecaggLimit;
 use secagg_wire::message::NodeMessage;
@@ -26,11 +27,11 @@ use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use self::error::RoundError;
-use super::announcement::{Announcement, Assignment, FederationModel};
-use super::cache::{ModelFile, Received};
+use super::announcement::{Announced, Announcement, Assignment, FederationModel};
 use super::cancel::Cancel;
 use super::credential;
 use super::feedback;
+use super::following::Checkpoint;
 use super::ledger::{Entry, Hash, Reveal, Step, Upload};
 use super::link::{Disconnected, Fetcher, Outbox};
 use super::local::{LocalRound, count_text};
@@ -63,11 +64,11 @@ pub(super) struct RoundTask {
 impl RoundTask {
     /// Takes part, or says why not. What it gives runs until the round is over.
     pub(super) async fn run(mut self, announcement: Announcement) -> Result<SpanTimer, RoundError> {
-        let expected = announcement.weights;
+        let announced = announcement.announced();
         let result = match self.join(announcement).await {
             Ok((assignment, member)) => {
-                let session = assignment.session(&expected.sha256);
-                let result = self.take_part(assignment, member, expected).await;
+                let session = assignment.session(&announced.weights.sha256);
+                let result = self.take_part(assignment, member, &announced).await;
                 if let Err(error) = &result {
                     let reason = error.to_string();
                     let left = self.record(&session, Step::Leave { reason }).await;
@@ -124,10 +125,10 @@ impl RoundTask {
         &mut self,
         assignment: Assignment,
         member: Member,
-        expected: FileDigest,
+        announced: &Announced,
     ) -> Result<SpanTimer, RoundError> {
-        let received = self.weights(&expected).await?;
-        let session = assignment.session(received.digest());
+        let received = self.weights(announced, &assignment.plan).await?;
+        let session = assignment.session(received.weights.digest());
         let parts = assignment.plan.update().parts;
         self.pause(PausePoint::Train).await;
         let encoded = self.compute(assignment, session.clone(), received).await?;
@@ -163,46 +164,21 @@ impl RoundTask {
         .await?
     }
 
-    /// The weights of this round: kept from before, or from the coordinator.
-    async fn weights(&self, expected: &FileDigest) -> Result<Received, RoundError> {
-        let expected = *expected;
-        let node = Arc::clone(&self.node);
-        let kept = self
-            .heavy(
-                move || match node.cache.read(ModelFile::Current, &expected)? {
-                    Some(kept) => Ok(Some(kept)),
-                    None => node.cache.read(ModelFile::Initial, &expected),
-                },
-            )
-            .await??;
-        if let Some(kept) = kept {
-            return Ok(kept);
-        }
-        let span = SpanTimer::start(SpanKind::Network);
-        let cap = self.model.weights_cap();
-        let received = self.fetcher.fetch("weights", &expected, cap).await?;
-        span.finish(&self.node.log, self.round, "weights");
-        self.node.log.event(
-            "model_received",
-            json!({ "round": self.round.round, "file": "weights", "bytes": expected.len }),
-        );
-        Ok(received)
-    }
-
     /// Checks and keeps the weights, evaluates, trains, encodes.
     async fn compute(
         &self,
         assignment: Assignment,
         session: Session,
-        received: Received,
+        received: Checkpoint,
     ) -> Result<Encoded, RoundError> {
         let (node, model) = (Arc::clone(&self.node), Arc::clone(&self.model));
         let (round, cancel) = (self.round, self.cancel.clone());
         let seed = training_seed(node.options.seed, &node.client_id, round.round)?;
         self.heavy(move || {
             set_threads(node.options.threads);
-            let weights = Weights::from_safetensors(received.bytes(), &model.files.description)?;
-            node.cache.store(ModelFile::Current, &received)?;
+            let weights =
+                Weights::from_safetensors(received.weights.bytes(), &model.files.description)?;
+            received.keep(&node.cache)?;
             drop(received);
             let wanted = assignment.plan.update().compression.feedback;
             let digest = session.context().model_digest;

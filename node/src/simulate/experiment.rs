@@ -237,6 +237,20 @@ impl Experiment {
         // Whatever the model's size, the plan's own checks name a value that is out of range.
         experiment.plan(1, Parts::ALL)?;
         experiment.tensors()?;
+        experiment.keep_steps()?;
+        if experiment.plan.evolution.is_some() && experiment.rounds.weights_down != WeightsDown::F32
+        {
+            return Err(ExperimentError::Tables {
+                problem: "with [evolution] clients hold the weights themselves, and need all their bits: \
+                          leave out rounds.weights_down",
+            });
+        }
+        if experiment.plan.evolution.is_some() && experiment.rounds.pruning.is_some() {
+            return Err(ExperimentError::Tables {
+                problem: "with [evolution] clients hold the weights themselves, and nobody prunes them: \
+                          leave out rounds.pruning",
+            });
+        }
         experiment.cohort.choose()?;
         Ok(experiment)
     }
@@ -247,6 +261,14 @@ impl Experiment {
     /// [`ExperimentError::Plan`] when a value is out of range, or a sum could overflow.
     pub fn plan(&self, parameters: u32, parts: Parts) -> Result<Plan, ExperimentError> {
         self.plan.over(parameters, parts, self.cohort.clients)
+    }
+
+    /// How many steps of evolution strategies are kept for clients that were away, at most.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Plan`] when `evolution.keep_steps` is out of range.
+    pub fn keep_steps(&self) -> Result<usize, ExperimentError> {
+        self.plan.keep_steps()
     }
 
     /// The tensors that are trained, as `update.tensors` names them; none for all.

@@ -23,6 +23,9 @@ struct Identity<'a> {
     weights_down: Option<WeightsDown>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pruning: Option<Pruning>,
+    /// Only with evolution strategies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_steps: Option<usize>,
     split: Option<Split>,
     synthetic: Option<Synthetic>,
     clients: u32,
@@ -56,6 +59,10 @@ pub(super) fn digest(
         min_delta: rounds.stopping.min_delta,
         weights_down: Some(rounds.weights_down).filter(|down| *down != WeightsDown::F32),
         pruning: rounds.pruning,
+        keep_steps: match plan.evolution() {
+            Some(_) => Some(experiment.keep_steps()?),
+            None => None,
+        },
         split,
         synthetic,
         clients: cohort.clients,

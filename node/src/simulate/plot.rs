@@ -1,5 +1,5 @@
-//! Pictures of results: loss and accuracy against rounds and against bytes, several experiments in
-//! one.
+//! Pictures of results: loss and accuracy against rounds, against bytes and against computing time, several
+//! experiments in one.
 
 mod summary;
 
@@ -13,10 +13,11 @@ use self::summary::Summary;
 use super::SimulateError;
 use super::results::{Results, RoundLine};
 
-/// Draws the results into an SVG file of five panels: top-1 accuracy and loss on the validation
-/// text, over rounds and over the megabytes that a client would have sent that took part in every
-/// round, and each experiment's best accuracy over what a client sends in a round. Where the
-/// experiments' bytes differ much, the axis of the former is logarithmic; that of the latter always is.
+/// Draws the results into an SVG file of seven panels: top-1 accuracy and loss on the validation
+/// text, over rounds, over the megabytes that a client would have sent that took part in every
+/// round, and over the CPU seconds that all clients have trained for; and each experiment's best
+/// accuracy over what a client sends in a round. Where the experiments' bytes differ much, their axis
+/// is logarithmic; that of the last panel always is.
 ///
 /// # Errors
 /// [`SimulateError::Plot`] where no weights were ever evaluated, or where the file cannot be
@@ -55,6 +56,8 @@ struct Series {
 struct Point {
     round: f64,
     megabytes: f64,
+    /// Of training, all clients together.
+    seconds: f64,
     loss: Option<f64>,
     /// In per cent.
     top1: f64,
@@ -62,12 +65,14 @@ struct Point {
 
 impl Series {
     fn new(results: &Results) -> Self {
-        let mut bytes = 0;
+        let (mut bytes, mut seconds) = (0, 0.0);
         let point = |line: &RoundLine| {
             bytes += line.bytes_up;
+            seconds += line.seconds.training;
             line.validation.map(|validation| Point {
                 round: line.round.into(),
                 megabytes: bytes as f64 / 1e6,
+                seconds,
                 loss: validation.loss,
                 top1: 100.0 * validation.top1,
             })
@@ -79,7 +84,7 @@ impl Series {
     }
 }
 
-/// One of the four.
+/// One of the six.
 struct Panel {
     y: &'static str,
     value: fn(&Point) -> Option<f64>,
@@ -90,10 +95,10 @@ struct Panel {
 
 type Drawn = Result<(), Box<dyn Error>>;
 
-const WIDTH: u32 = 1000;
+const WIDTH: u32 = 1440;
 const PANELS: u32 = 720;
 const SUMMARY: u32 = 400;
-const LEGEND_COLUMNS: usize = 3;
+const LEGEND_COLUMNS: usize = 4;
 const LEGEND_ROW: u32 = 22;
 
 fn draw_all(series: &[Series], summaries: &[(usize, Summary)], path: &Path) -> Drawn {
@@ -117,6 +122,8 @@ fn draw_all(series: &[Series], summaries: &[(usize, Summary)], path: &Path) -> D
     let of_top1 = |point: &Point| Some(point.top1);
     let of_round = |point: &Point| point.round;
     let of_bytes = |point: &Point| point.megabytes;
+    let of_seconds = |point: &Point| point.seconds;
+    let seconds = "CPU seconds of training, all clients";
     let all = [
         (
             top1,
@@ -126,11 +133,13 @@ fn draw_all(series: &[Series], summaries: &[(usize, Summary)], path: &Path) -> D
             false,
         ),
         (top1, of_top1, bytes, of_bytes, logarithmic),
+        (top1, of_top1, seconds, of_seconds, false),
         (loss, |point| point.loss, "round", of_round, false),
         (loss, |point| point.loss, bytes, of_bytes, logarithmic),
+        (loss, |point| point.loss, seconds, of_seconds, false),
     ];
     for ((y, value, x, place, logarithmic), area) in
-        all.into_iter().zip(panels.split_evenly((2, 2)))
+        all.into_iter().zip(panels.split_evenly((2, 3)))
     {
         let panel = Panel {
             y,
@@ -275,6 +284,7 @@ mod tests {
         ];
         for line in &mut rounds {
             line.bytes_up = bytes * u64::from(line.round.min(1));
+            line.seconds.training = 2.5;
         }
         Results {
             header: header(name),
@@ -300,6 +310,7 @@ mod tests {
             "fedadam",
             "round",
             "MB sent by a client, logarithmic",
+            "CPU seconds of training, all clients",
             "top-1 accuracy, %",
             "loss, nats a token",
             "best top-1 accuracy, %",
@@ -307,8 +318,8 @@ mod tests {
         ] {
             assert!(drawn.contains(text), "no {text}");
         }
-        // Two experiments in four panels, three points each, but for round 0 over bytes; and one each.
-        assert_eq!(drawn.matches("<circle").count(), 2 * (3 + 2 + 3 + 2 + 1));
+        // Two experiments in six panels, three points each, but for round 0 over bytes; and one each.
+        assert_eq!(drawn.matches("<circle").count(), 2 * (2 * (3 + 2 + 3) + 1));
         assert_eq!(drawn.matches("fedadam").count(), 2, "legend and summary");
         draw(&[results("one", 5)], &path).unwrap();
         let drawn = fs::read_to_string(&path).unwrap();

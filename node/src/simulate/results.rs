@@ -74,8 +74,12 @@ pub struct RoundLine {
     /// Bytes that a client sends in such a round: those of the protocol's messages, whether it was
     /// carried out or not.
     pub bytes_up: u64,
-    /// Bytes that it receives: those of the protocol's messages and the weights.
+    /// Bytes that it receives: those of the protocol's messages and the weights; with evolution
+    /// strategies, in the mean, the steps since the weights that it holds, or weights and optimiser's state.
     pub bytes_down: u64,
+    /// Clients that received the weights whole. Results of before have 0.
+    #[serde(default)]
+    pub whole: u32,
     /// Where the time went.
     pub seconds: Seconds,
 }
@@ -299,6 +303,7 @@ pub(super) mod tests {
             sparsity: None,
             bytes_up: 1_000_000,
             bytes_down: 2_000_000,
+            whole: 3,
             seconds: Seconds::default(),
         }
     }

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use secagg::{Choice, Context, MIN_COHORT, Parameters, Session, Traffic, Vector};
 use secagg_learning::{
-    Counter, Counters, Parts, Plan, Residual, RoundFigure, ServerStep, StopReason, UpdateCodec,
-    best_round, pruning::sparsity,
+    Counter, Counters, DecodedSum, Parts, Plan, Residual, RoundFigure, ServerStep, StopReason,
+    UpdateCodec, best_round, pruning::sparsity,
 };
 use secagg_wire::process::{Access, write_atomic};
 
@@ -230,6 +230,7 @@ impl Simulation {
             sparsity: self.sparsity(),
             bytes_up: 0,
             bytes_down: 0,
+            whole: 0,
             seconds,
         })
     }
@@ -253,6 +254,14 @@ impl Simulation {
         let session = self.session(round);
         let weights_down = self.bytes_down();
         let mut seconds = Seconds::default();
+        let mut holdings = self.state.holdings.clone();
+        let download = holdings.download(
+            &sampled,
+            &self.plan,
+            &self.state.optimizer,
+            weights_down,
+            self.experiment.keep_steps()?,
+        );
         let counters = if abandoned {
             Counters::new()
         } else {
@@ -264,8 +273,13 @@ impl Simulation {
             self.state.residuals.append(&mut residuals);
             seconds.client_cryptography = spent.clients;
             seconds.server_cryptography = spent.server;
-            self.apply(&session, &sum, survivors, &mut seconds)?
+            let decoded = self.apply(&session, &sum, survivors, &mut seconds)?;
+            if decoded.falls.is_some() {
+                holdings.step();
+            }
+            decoded.counters
         };
+        self.state.holdings = holdings;
         self.state.round = round;
         let rounds = self.experiment.rounds;
         let is_last = round >= rounds.stopping.max_rounds;
@@ -289,7 +303,8 @@ impl Simulation {
             validation,
             sparsity: self.sparsity(),
             bytes_up: traffic.up(),
-            bytes_down: traffic.down() + weights_down,
+            bytes_down: traffic.down() + download.bytes,
+            whole: download.whole,
             seconds,
         })
     }
@@ -344,19 +359,20 @@ impl Simulation {
         Ok((sum, Spent::default()))
     }
 
-    /// As the coordinator does: decodes the sum, and lets the server's optimiser make its step.
+    /// As the coordinator does: decodes the sum, and lets the server's optimiser make its step. The mean
+    /// update is used up by it.
     fn apply(
         &mut self,
         session: &Session,
         sum: &Vector,
         contributors: u32,
         seconds: &mut Seconds,
-    ) -> Result<Counters, SimulateError> {
+    ) -> Result<DecodedSum, SimulateError> {
         let start = CpuTime::now();
-        let decoded = UpdateCodec::new(&self.plan).decode(session, sum, contributors)?;
+        let mut decoded = UpdateCodec::new(&self.plan).decode(session, sum, contributors)?;
         let opened = CpuTime::now();
         let step = session.context().round;
-        if let Some(delta) = decoded.mean_delta {
+        if let Some(delta) = decoded.mean_delta.take() {
             let State {
                 optimizer, weights, ..
             } = &mut self.state;
@@ -374,7 +390,7 @@ impl Simulation {
         }
         seconds.codec += opened.since(start);
         seconds.optimizer += opened.seconds();
-        Ok(decoded.counters)
+        Ok(decoded)
     }
 
     /// Bytes of the present weights on their way down to a client.

@@ -11,6 +11,7 @@ use secagg_wire::process::{Access, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use super::SimulateError;
+use super::download::Holdings;
 
 /// Everything that one round leaves to the next.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct State {
     /// What clients have not sent of their updates, where the plan has error feedback: one for each
     /// client that was ever in a sum.
     pub(super) residuals: BTreeMap<u32, Residual>,
+    /// Which weights clients hold, with evolution strategies.
+    pub(super) holdings: Holdings,
     /// The validation losses so far.
     pub(super) figures: Vec<RoundFigure>,
 }
@@ -33,6 +36,11 @@ struct Notes {
     round: u32,
     /// Rounds, and the bits of the losses: text would not give them back exactly.
     figures: Vec<(u32, Option<u64>)>,
+    /// Steps, and how many of them each client has made.
+    #[serde(default)]
+    steps: u32,
+    #[serde(default)]
+    made: BTreeMap<u32, u32>,
 }
 
 /// The key of the notes in the file's metadata.
@@ -86,6 +94,7 @@ impl State {
             optimizer: ServerOptimizer::new(optimizer, weights.len())?,
             weights,
             residuals: BTreeMap::new(),
+            holdings: Holdings::default(),
             figures: Vec::new(),
         })
     }
@@ -152,6 +161,7 @@ impl State {
             weights: weights.ok_or_else(|| wrong("its weights are another model's".to_owned()))?,
             optimizer: ServerOptimizer::restore(plan.server(), parameters, state)?,
             residuals,
+            holdings: Holdings::new(notes.steps, notes.made),
             figures: notes.figures.into_iter().map(figure).collect(),
         }))
     }
@@ -167,6 +177,8 @@ impl State {
                 .iter()
                 .map(|figure| (figure.round, figure.validation_loss.map(f64::to_bits)))
                 .collect(),
+            steps: self.holdings.steps(),
+            made: self.holdings.made().clone(),
         };
         let notes =
             serde_json::to_string(&notes).map_err(|error| failed(io::Error::other(error)))?;
@@ -228,8 +240,10 @@ mod tests {
                 validation_loss: None,
             },
         ];
+        state.holdings = Holdings::new(7, BTreeMap::from([(3, 5), (12, 7)]));
         state.save(&path, "d").unwrap();
         let loaded = load("d", 3).unwrap().unwrap();
+        assert_eq!(loaded.holdings, state.holdings);
         assert_eq!(loaded.round, 7);
         assert_eq!(loaded.weights, state.weights);
         assert_eq!(loaded.optimizer, state.optimizer);

@@ -44,6 +44,7 @@ impl Announced {
             nonce,
             plan,
             weights,
+            ..
         } = message
         else {
             bail!("{message:?} is no announcement");

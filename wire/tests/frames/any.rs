@@ -5,7 +5,7 @@ use secagg_wire::{
     digest::{Digest, FileDigest},
     enrol::{EnrolRefusal, EnrolReply},
     message::{
-        CoordinatorMessage, DeclineReason, NodeMessage, RoundResult, RoundSummary,
+        CoordinatorMessage, DeclineReason, Following, NodeMessage, RoundResult, RoundSummary,
         ValidationFigures,
     },
     phase::Phase,
@@ -76,6 +76,11 @@ fn summary() -> impl Strategy<Value = RoundSummary> {
     )
 }
 
+fn following() -> impl Strategy<Value = Following> {
+    let file = || proptest::option::of(file());
+    (file(), file()).prop_map(|(optimizer, newest)| Following { optimizer, newest })
+}
+
 pub(crate) fn node_message() -> impl Strategy<Value = NodeMessage> {
     let which = || (any::<u64>(), any::<u32>());
     prop_oneof![
@@ -113,16 +118,27 @@ pub(crate) fn coordinator_message() -> impl Strategy<Value = CoordinatorMessage>
                 }
             }
         ),
-        (which(), bytes(200), any::<[u8; 32]>(), bytes(200), file()).prop_map(
-            |((round, attempt), parameters, nonce, plan, weights)| CoordinatorMessage::Announce {
-                round,
-                attempt,
-                parameters,
-                nonce,
-                plan,
-                weights
-            }
-        ),
+        (
+            which(),
+            bytes(200),
+            any::<[u8; 32]>(),
+            bytes(200),
+            file(),
+            proptest::option::of(following())
+        )
+            .prop_map(
+                |((round, attempt), parameters, nonce, plan, weights, following)| {
+                    CoordinatorMessage::Announce {
+                        round,
+                        attempt,
+                        parameters,
+                        nonce,
+                        plan,
+                        weights,
+                        following,
+                    }
+                }
+            ),
         which().prop_map(|(round, attempt)| CoordinatorMessage::Selected { round, attempt }),
         which().prop_map(|(round, attempt)| CoordinatorMessage::NotSelected { round, attempt }),
         (which(), phase(), bytes(SECAGG)).prop_map(|((round, attempt), phase, body)| {

@@ -19,8 +19,8 @@ use secagg_wire::{
     },
     identity::{Fingerprint, IdentityKey},
     message::{
-        CoordinatorMessage, DeclineReason, MAX_PARAMETERS_LEN, MAX_PLAN_LEN, NodeMessage,
-        RoundResult, RoundSummary, ValidationFigures,
+        CoordinatorMessage, DeclineReason, Following, MAX_PARAMETERS_LEN, MAX_PLAN_LEN,
+        NodeMessage, RoundResult, RoundSummary, ValidationFigures,
     },
     phase::Phase,
     text::{Name, Opaque, Reason},
@@ -234,6 +234,10 @@ fn the_longest_message_of_each_kind_fits_its_cap() {
             nonce: [7; 32],
             plan: Opaque(vec![7; MAX_PLAN_LEN]),
             weights: file,
+            following: Some(Following {
+                optimizer: Some(file),
+                newest: Some(file),
+            }),
         },
         CoordinatorMessage::Rejected {
             round,

@@ -1,4 +1,4 @@
-use secagg_learning::RoundKind;
+use secagg_learning::{RoundKind, weights::FloatView};
 
 use super::*;
 use crate::store::Figures;
@@ -64,10 +64,11 @@ impl Disk {
         let (mut store, folder, weights) = self.start();
         let mut weights = weights.unwrap();
         let mut row = self.step(&mut weights);
-        row.optimizer = folder
+        let state = folder
             .write(row.round, &weights.file.bytes, &weights.optimizer)
             .unwrap();
-        store.commit(&folder, &KEEP, &row, &[]).unwrap();
+        row.optimizer = state.map(|state| state.digest.sha256);
+        store.commit(&folder, &KEEP, &row, &[], None).unwrap();
         weights.file.bytes.to_vec()
     }
 }
@@ -144,11 +145,12 @@ fn a_row_counts_even_if_old_files_were_not_deleted() {
     let (mut store, folder, weights) = disk.start();
     let mut weights = weights.unwrap();
     let mut row = disk.step(&mut weights);
-    row.optimizer = folder
+    let state = folder
         .write(row.round, &weights.file.bytes, &weights.optimizer)
         .unwrap();
+    row.optimizer = state.map(|state| state.digest.sha256);
     // The process ends right after the transaction.
-    store.complete_round(&row, &[], 0).unwrap();
+    store.complete_round(&row, &[], None, 0).unwrap();
     drop(store);
     let (_, folder, again) = disk.start();
     assert_eq!(again.unwrap().round, 3);

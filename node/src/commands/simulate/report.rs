@@ -18,6 +18,7 @@ pub(super) struct Report {
     best: Option<Evaluated>,
     last: Option<Evaluated>,
     bytes_up: u64,
+    /// The mean over the rounds.
     bytes_down: u64,
     /// The share of the last weights that is pruned, where any are.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,7 +58,7 @@ impl Report {
             best: all().min_by(|one, other| loss(one).total_cmp(&loss(other))),
             last: all().next_back(),
             bytes_up: last.map_or(0, |line| line.bytes_up),
-            bytes_down: last.map_or(0, |line| line.bytes_down),
+            bytes_down: mean_down(trained),
             sparsity: last.and_then(|line| line.sparsity),
             seconds_a_round: seconds,
             cryptography: if without_evaluation > 0.0 {
@@ -116,6 +117,12 @@ impl Report {
         }
         println!("  {}", self.out.display());
     }
+}
+
+/// With evolution strategies it is not the same in every round.
+fn mean_down(lines: &[RoundLine]) -> u64 {
+    let bytes: u64 = lines.iter().map(|line| line.bytes_down).sum();
+    bytes.div_ceil(lines.len().max(1) as u64)
 }
 
 fn mean(lines: &[RoundLine]) -> Seconds {

@@ -82,6 +82,7 @@ fn announcement(
             sha256: Digest::of(b"weights"),
             len: 600,
         },
+        following: None,
     }
 }
 

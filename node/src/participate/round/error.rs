@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use secagg::DecodeError;
 use secagg::client::ClientError;
+use secagg_learning::StateError;
 use secagg_wire::message::DeclineReason;
 use secagg_wire::phase::Phase;
 use secagg_wire::text::Reason;
@@ -36,6 +37,9 @@ pub enum RoundError {
     /// The weights are not this model's, or not finite.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// The state of the server's optimiser is not that of the plan's.
+    #[error("the state of the server's optimiser, as the coordinator sent it: {0}")]
+    State(#[from] StateError),
     /// The weights could not be kept.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -152,6 +156,7 @@ impl RoundError {
             Self::Worker { .. } => DeclineReason::Other(Reason::fitted("an internal error")),
             Self::Fetch(_)
             | Self::Weights(_)
+            | Self::State(_)
             | Self::Local(_)
             | Self::Decode { .. }
             | Self::OutOfTurn { .. }

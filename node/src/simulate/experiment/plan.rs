@@ -3,6 +3,7 @@
 use secagg_learning::{
     Evolution, Parts, Plan, RoundKind, Schedule, ServerOptimizerConfig, TrainingPlan, UpdatePlan,
 };
+use secagg_wire::steps::MAX_STEPS;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -34,7 +35,11 @@ impl PlanTables {
         let update: UpdatePlan = overlaid("update", &update, self.update()?)?;
         let training = overlaid("training", &TrainingPlan::DEFAULT, self.training()?)?;
         let evolution: Option<Evolution> = match &self.evolution {
-            Some(evolution) => Some(parsed("evolution", evolution.clone())?),
+            Some(evolution) => {
+                let mut evolution = evolution.clone();
+                evolution.remove(KEEP_STEPS);
+                Some(parsed("evolution", evolution)?)
+            }
             None => None,
         };
         let server = match &self.server {
@@ -64,6 +69,24 @@ impl PlanTables {
             ))
         })?;
         Ok(names.into_iter().map(str::to_owned).collect())
+    }
+
+    /// How many steps of evolution strategies are kept for clients that were away, at most.
+    pub(super) fn keep_steps(&self) -> Result<usize, ExperimentError> {
+        let written = self
+            .evolution
+            .as_ref()
+            .and_then(|table| table.get(KEEP_STEPS));
+        let Some(value) = written else {
+            return Ok(MAX_STEPS as usize);
+        };
+        let keep = value.as_integer().and_then(|keep| u32::try_from(keep).ok());
+        match keep.filter(|keep| *keep <= MAX_STEPS) {
+            Some(keep) => Ok(keep as usize),
+            None => Err(refused(format!(
+                "evolution.{KEEP_STEPS} is {value}; allowed is a whole number from 0 to {MAX_STEPS}"
+            ))),
+        }
     }
 
     fn update(&self) -> Result<Table, ExperimentError> {
@@ -120,6 +143,8 @@ impl PlanTables {
         Ok(training)
     }
 }
+
+const KEEP_STEPS: &str = "keep_steps";
 
 fn is_zero(value: &Value) -> bool {
     value.as_float() == Some(0.0) || value.as_integer() == Some(0)

@@ -200,10 +200,12 @@ fn the_keys_of_a_coordinators_configuration_make_the_plan() {
     let text = "[synthetic]\nclients = 9\nparameters = 100\n\
                 [update]\nrotation_range = 0.0\nfraction = 1.0\nfeedback = false\n\
                 [evolution]\npairs = 5\nsigma = 0.5";
-    let plan = Experiment::parse(text)
-        .unwrap()
-        .plan(100, Parts::ALL)
-        .unwrap();
+    let experiment = Experiment::parse(text).unwrap();
+    assert_eq!(experiment.keep_steps(), Ok(63));
+    let kept = Experiment::parse(&format!("{text}\nkeep_steps = 2")).unwrap();
+    assert_eq!(kept.keep_steps(), Ok(2));
+    let plan = kept.plan(100, Parts::ALL).unwrap();
+    assert_eq!(plan, experiment.plan(100, Parts::ALL).unwrap());
     let evolution = Evolution {
         pairs: 5,
         sigma: 0.5,
@@ -230,6 +232,19 @@ fn the_keys_of_a_coordinators_configuration_make_the_plan() {
             "evolution.pairs is 0",
         ),
         ("[evolution]\npairs = 1", "[evolution]"),
+        (
+            "[evolution]\npairs = 1\nsigma = 0.1\nkeep_steps = 64",
+            "evolution.keep_steps is 64",
+        ),
+        (
+            "[rounds]\nweights_down = \"int8\"\n[evolution]\npairs = 1\nsigma = 0.1",
+            "leave out rounds.weights_down",
+        ),
+        (
+            "[rounds]\npruning = { sparsity = 0.5, begin = 1, end = 9, every = 1 }\n\
+             [evolution]\npairs = 1\nsigma = 0.1",
+            "leave out rounds.pruning",
+        ),
     ] {
         let text = format!("[synthetic]\nclients = 9\nparameters = 100\n{tables}");
         let error = Experiment::parse(&text).unwrap_err().to_string();

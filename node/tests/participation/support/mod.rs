@@ -260,6 +260,7 @@ impl Coordinator {
             nonce: [u8::try_from(round).unwrap(); 32],
             plan: encode_plan(plan).unwrap().into(),
             weights: FileDigest::of(&self.initial),
+            following: None,
         };
         (announce, parameters)
     }

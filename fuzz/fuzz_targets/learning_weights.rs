@@ -1,15 +1,8 @@
 #![no_main]
-//! Files of weights (safetensors), as a coordinator reads and writes them.
+//! Files of weights (safetensors), as coordinator and nodes read and write them.
 
 use libfuzzer_sys::fuzz_target;
-
-use self::model::Shapes;
-
-// The file alone: the whole package would bring a database written in C.
-#[path = "../../coordinator/src/model.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the target uses a part of it")]
-#[rustfmt::skip]
-mod model;
+use secagg_learning::Shapes;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(shapes) = Shapes::read(bytes) else {

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::ModelDescription;
 use super::architecture::Start;
-use crate::vocabulary::{self, BEGIN, END, PAD, SPECIAL_WORDS, UNKNOWN};
+use crate::vocabulary::{self, BEGIN, END, PAD, SPECIAL_WORDS, Tokenization, UNKNOWN};
 
 /// A tensor's name and shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl Weights {
     /// Matrices (filters are rows) are uniform in ±c/√(columns), with a c that each kind of network chooses; biases are a
     /// number. The output bias starts from Zipf's law for the token's place in the vocabulary, which is
     /// ordered by frequency: otherwise each round's first steps only push down the many words that a node
-    /// never saw.
+    /// never saw. A tokenizer's tokens start equal.
     #[must_use]
     pub fn initial(description: &ModelDescription) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(u64::from(description.seed()));
@@ -180,7 +180,10 @@ impl Weights {
                         values.extend(std::iter::repeat_n(*number, stretch));
                     }
                 }
-                Start::Frequency => values.extend((0..elements).map(initial_output_bias)),
+                Start::Frequency => {
+                    let bias = |token| initial_output_bias(token, description.text());
+                    values.extend((0..elements).map(bias));
+                }
             }
         }
         Self {
@@ -289,11 +292,12 @@ pub(super) fn check_values(shapes: &[TensorShape], values: &[f32]) -> Result<(),
 
 /// Zipf's law as Mandelbrot amended it: the frequency of the word at place r is in proportion to
 /// 1 / (r + 2.7). Unknown words and ends are frequent, padding and begins are never predicted.
-fn initial_output_bias(token: usize) -> f32 {
-    let place = match u32::try_from(token) {
-        Ok(UNKNOWN | END) => 0,
-        Ok(PAD | BEGIN) | Err(_) => vocabulary::MAX_LEN,
-        Ok(_) => token - SPECIAL_WORDS,
+/// A tokenizer's numbers say little about frequency: single letters come first in most files.
+fn initial_output_bias(token: usize, text: Tokenization) -> f32 {
+    let place = match (u32::try_from(token), text) {
+        (Ok(PAD | BEGIN) | Err(_), _) => vocabulary::MAX_LEN,
+        (Ok(UNKNOWN | END), _) | (Ok(_), Tokenization::Tokenizer) => 0,
+        (Ok(_), Tokenization::Units(_)) => token - SPECIAL_WORDS,
     };
     -(place as f32 + 2.7).ln()
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::Sizes;
+use crate::vocabulary::TextUnits;
 
 const SIZES: Sizes = Sizes {
     vocabulary: 6,
@@ -132,4 +133,28 @@ fn a_wrong_length_and_what_is_no_safetensors_file_are_refused() {
     bytes.pop();
     let error = Weights::from_safetensors(&bytes, &description()).unwrap_err();
     assert!(matches!(error, WeightsError::Syntax { .. }), "{error}");
+}
+
+#[test]
+fn a_tokenizers_tokens_start_equally_probable() {
+    let bias = |text: Tokenization| {
+        let architecture = description().architecture();
+        let description = ModelDescription::of(text, architecture, 1).unwrap();
+        let weights = Weights::initial(&description);
+        let mut start = 0;
+        for shape in weights.shapes() {
+            if shape.name == "output_bias" {
+                return weights.values()[start..start + shape.elements()].to_vec();
+            }
+            start += shape.elements();
+        }
+        panic!("no bias")
+    };
+    let words = bias(TextUnits::Words.into());
+    assert!(words[4] > words[5] && words[4] == words[END as usize]);
+    let tokens = bias(Tokenization::Tokenizer);
+    assert!(tokens[4..].iter().all(|bias| *bias == tokens[END as usize]));
+    for never in [PAD, BEGIN] {
+        assert!(tokens[never as usize] < tokens[4] - 9.0, "{tokens:?}");
+    }
 }

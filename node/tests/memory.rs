@@ -121,22 +121,27 @@ const KINDS: [&str; 10] = [
 
 #[test]
 fn the_estimate_holds_for_each_kind() {
-    KINDS.map(|kind| in_a_process(kind, "f32"));
+    for kind in KINDS {
+        in_a_process(kind, "f32");
+    }
 }
 
 #[test]
 fn the_estimate_holds_for_each_kind_in_bf16() {
-    KINDS.map(|kind| in_a_process(kind, "bf16"));
+    for kind in KINDS {
+        in_a_process(kind, "bf16");
+    }
 }
 
 /// Measures training where nothing else has taken memory before.
 fn in_a_process(kind: &str, precision: &str) {
-    let output = Command::new(std::env::current_exe().unwrap())
+    let program = std::env::current_exe().expect("a test is a program");
+    let output = Command::new(program)
         .args(["--exact", "one_kind", "--ignored", "--nocapture"])
         .env(KIND, kind)
         .env(PRECISION, precision)
         .output()
-        .unwrap();
+        .expect("the program starts again");
     let said = String::from_utf8_lossy(&output.stdout);
     println!("{kind}, {precision}: {said}");
     let errors = String::from_utf8_lossy(&output.stderr);

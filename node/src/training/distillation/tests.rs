@@ -1,3 +1,4 @@
+use std::f64::consts::LN_2;
 use std::ops::ControlFlow;
 
 use secagg_learning::{Budget, LocalOptimizer, TrainingPlan};
@@ -22,10 +23,10 @@ fn mixture(share: f64, temperature: f64) -> Mixture {
 fn loss_and_gradient_are_those_worked_out_by_hand() {
     for (share, temperature, loss, gradient) in [
         (1.0, 2.0, 4.0 * 0.130_812, [0.5, -0.5]),
-        (0.0, 2.0, 0.693_147, [0.5, -0.5]),
-        (0.25, 2.0, 0.130_812 + 0.75 * 0.693_147, [0.5, -0.5]),
+        (0.0, 2.0, LN_2, [0.5, -0.5]),
+        (0.25, 2.0, 0.130_812 + 0.75 * LN_2, [0.5, -0.5]),
         // At T = 1 the teacher has 1/10 and 9/10; KL = 0.1·ln 0.2 + 0.9·ln 1.8.
-        (0.5, 1.0, 0.5 * 0.368_064 + 0.5 * 0.693_147, [0.45, -0.45]),
+        (0.5, 1.0, 0.5 * 0.368_064 + 0.5 * LN_2, [0.45, -0.45]),
     ] {
         let student = Tensor::zeros([1, 2], (Kind::Float, tch::Device::Cpu));
         let student = student.set_requires_grad(true);

@@ -5,6 +5,7 @@
     reason = "what fails in a test's helper fails the test"
 )]
 
+mod following;
 mod interruptions;
 mod joining;
 mod receipts;

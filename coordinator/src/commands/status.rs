@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use secagg_learning::{RoundKind, best_round, pruning::sparsity};
+use secagg_learning::{RoundKind, Shapes, best_round, pruning::sparsity};
 use serde_json::{Value, json};
 
 use crate::{
     config::Config,
     folder::Folder,
-    model::Shapes,
     store::{Abandoned, Node, Round, Store, WeightsFolder, history, unix_now},
 };
 

@@ -194,6 +194,10 @@ fn status_says_so(world: &World) -> Result<()> {
     for round in rounds {
         let down = round["bytes_down"].as_u64().context("no bytes")?;
         let number = round["round"].as_u64().context("no number")?;
+        // What nodes fetch when they join may be among the first round's bytes, or come before it.
+        if number == 1 {
+            continue;
+        }
         // Four nodes, whose connections also find out how long a packet may be.
         let few = down < 2 * weights;
         let expected = number != RESTARTS[1];

@@ -107,9 +107,11 @@ impl Server {
         let asked = |file: &FileDigest| client.asked.contains(&file.sha256);
         let blocks = logged.iter().filter(|file| asked(file)).count();
         let (weights, state) = (asked(&own), asked(&state));
+        // Who has just joined asks for the model's description and vocabulary, too.
+        let joining = if round == 1 { 2 } else { 0 };
         assert_eq!(
             client.asked.len(),
-            blocks + usize::from(weights) + usize::from(state)
+            joining + blocks + usize::from(weights) + usize::from(state)
         );
         (blocks, weights, state)
     }
@@ -124,11 +126,11 @@ async fn a_node_makes_the_weights_or_fetches_them_where_the_log_is_not_true() {
     let mut server = Server::new(&coordinator);
     let (client, coordinator) = (&mut client, &coordinator);
     // Blocks of the log, weights, state.
-    let (nothing, steps) = ((0, false, false), (1, false, false));
+    let (joined, nothing, steps) = ((0, true, false), (0, false, false), (1, false, false));
     let fetched = |blocks| (blocks, true, true);
 
-    // The first weights, and the optimiser before its first step, are known.
-    assert_eq!(server.round(1, coordinator, client, &[]).await, nothing);
+    // The first weights come with the model; the optimiser before its first step is known.
+    assert_eq!(server.round(1, coordinator, client, &[]).await, joined);
     server.step();
     let log = server.log.clone();
     assert_eq!(server.round(2, coordinator, client, &log).await, steps);

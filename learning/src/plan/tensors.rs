@@ -160,14 +160,14 @@ mod tests {
         Parts::of_tensors(tensors.into_iter(), &patterns)
     }
 
-    fn stretches<const N: usize>(stretches: [Range<u32>; N]) -> Result<Parts, TensorsError> {
+    fn stretches(stretches: impl IntoIterator<Item = Range<u32>>) -> Result<Parts, TensorsError> {
         Ok(Parts::new(stretches).unwrap())
     }
 
     #[test]
     fn tensors_are_found_by_name_and_by_the_beginning_of_it() {
         assert_eq!(parts(&[]), Ok(Parts::ALL));
-        assert_eq!(parts(&["cell_*"]), stretches([2..11]));
+        assert_eq!(parts(&["cell_*"]), stretches(Some(2..11)));
         assert_eq!(parts(&["cell_weight", "bias"]), stretches([0..2, 5..11]));
         let unknown = TensorsError::Unknown {
             pattern: "cell".to_owned(),
@@ -179,14 +179,14 @@ mod tests {
 
     #[test]
     fn rows_are_those_of_the_first_dimension() {
-        assert_eq!(parts(&["cell_weight[1..3]"]), stretches([7..11]));
+        assert_eq!(parts(&["cell_weight[1..3]"]), stretches(Some(7..11)));
         assert_eq!(parts(&["cell_weight[0..3]"]), parts(&["cell_weight"]));
-        assert_eq!(parts(&["cell_bias[0 .. 1]"]), stretches([2..3]));
+        assert_eq!(parts(&["cell_bias[0 .. 1]"]), stretches(Some(2..3)));
         let two = parts(&["cell_weight[2..3]", "cell_bias[0..1]", "bias"]);
         assert_eq!(two, stretches([0..3, 9..11]));
         // A name that looks like rows is a name, and can have rows.
-        assert_eq!(parts(&["old[1..2]"]), stretches([11..15]));
-        assert_eq!(parts(&["old[1..2][1..2]"]), stretches([13..15]));
+        assert_eq!(parts(&["old[1..2]"]), stretches(Some(11..15)));
+        assert_eq!(parts(&["old[1..2][1..2]"]), stretches(Some(13..15)));
     }
 
     #[test]

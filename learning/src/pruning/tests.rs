@@ -127,7 +127,7 @@ fn one_weight_at_least_is_left() {
     };
     for len in 0..5 {
         let mut weights = vec![1.0; len];
-        pruning.prune(12, &[0..len], &mut weights);
+        pruning.prune(12, std::slice::from_ref(&(0..len)), &mut weights);
         assert_eq!(zeros(&weights).len(), len.saturating_sub(1));
     }
 }
@@ -235,7 +235,7 @@ fn only_what_is_trained_is_pruned() {
     let step = ServerStep {
         round: 12,
         factor: 1.0,
-        parts: &Parts::new([46..70]).unwrap(),
+        parts: &Parts::new(Some(46..70)).unwrap(),
         pruning: Some(&PRUNING),
     };
     step.apply(shapes(), &mut optimizer, &mut weights, vec![0.5; LEN])

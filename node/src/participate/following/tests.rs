@@ -16,7 +16,7 @@ const CAPS: [u64; 2] = [1 << 16; 2];
 
 fn plan(server: ServerOptimizerConfig) -> Plan {
     let update = UpdatePlan {
-        parts: Parts::new([1..4]).unwrap(),
+        parts: Parts::new(Some(1..4)).unwrap(),
         ..UpdatePlan::default_for(6, 3)
     };
     let evolution = Evolution {

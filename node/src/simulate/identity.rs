@@ -74,15 +74,13 @@ pub(super) fn digest(
         dropout_fraction: cohort.dropout_fraction,
         plan,
     };
-    let identity = serde_json::to_string(&identity).map_err(|error| {
+    let identity = serde_json::to_vec(&identity).map_err(|error| {
         SimulateError::file(Path::new("the experiment"), io::Error::other(error))
     })?;
-    // Left out where it is f32, for the same reason. In a name, quotes have a backslash before them.
-    let identity = identity.replace(r#","precision":"f32""#, "");
     let mut hasher = Hasher::new();
     hasher.update(b"secagg-node/v1/simulate");
     hasher.update(&(identity.len() as u64).to_le_bytes());
-    hasher.update(identity.as_bytes());
+    hasher.update(&identity);
     clients.digest(&mut hasher);
     for weight in initial {
         hasher.update(&weight.to_le_bytes());

@@ -8,12 +8,15 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
-use quinn::{ClientConfig, Endpoint, EndpointConfig, RecvStream, ServerConfig};
+use quinn::{
+    ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, ServerConfig, TransportConfig,
+};
 use secagg_wire::{
     endpoint::listening_socket,
     events::{EventLog, milliseconds},
@@ -21,7 +24,7 @@ use secagg_wire::{
     tls::{Alpn, client_config, server_config},
 };
 use serde_json::json;
-use tokio::{runtime::Builder, task::JoinSet};
+use tokio::{runtime::Builder, sync::Barrier, task::JoinSet};
 
 /// Takes so many connections with one stream each. Writes the events `listening` and, when the last
 /// byte is there, `drained`.
@@ -88,7 +91,8 @@ async fn drain(mut stream: RecvStream) -> Result<Drained> {
     })
 }
 
-/// Opens so many connections, and then sends `len` bytes through each of them at once.
+/// Opens so many connections, and then sends `len` bytes through each of them at once: each in a thread
+/// with a runtime and a socket of its own, as the swarm's clients.
 ///
 /// # Errors
 /// When a connection fails.
@@ -98,42 +102,60 @@ pub fn flood(
     connections: usize,
     len: usize,
 ) -> Result<()> {
-    // As the swarm's.
+    let identity = TlsIdentity::generate()?;
+    let data = Bytes::from(vec![0xA5; len]);
+    let open = Barrier::new(connections);
+    thread::scope(|scope| {
+        let senders: Vec<_> = (0..connections)
+            .map(|_| scope.spawn(|| send(address, pinned, &identity, &data, &open)))
+            .collect();
+        senders
+            .into_iter()
+            .try_for_each(|sender| match sender.join() {
+                Ok(sent) => sent,
+                Err(_) => bail!("a sender panicked"),
+            })
+    })
+}
+
+/// Opens a connection, waits until all are `open`, and sends `data`.
+fn send(
+    address: SocketAddr,
+    pinned: Fingerprint,
+    identity: &TlsIdentity,
+    data: &Bytes,
+    open: &Barrier,
+) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let identity = TlsIdentity::generate()?;
-        let mut links = Vec::new();
-        for _ in 0..connections {
-            let tls = client_config(&identity, pinned, Alpn::Participate)?;
-            let mut config = ClientConfig::new(Arc::new(tls.into_config()));
-            let mut transport = quinn::TransportConfig::default();
-            transport.max_idle_timeout(Some(IDLE.try_into()?));
-            config.transport_config(Arc::new(transport));
-            // Each node has a socket of its own.
-            let endpoint = Endpoint::client(SocketAddr::from(([0, 0, 0, 0], 0)))?;
-            let connection = endpoint.connect_with(config, address, SERVER_NAME)?.await?;
-            links.push((endpoint, connection));
-        }
-        let data = Bytes::from(vec![0xA5; len]);
-        let mut transfers = JoinSet::new();
-        for (endpoint, connection) in links {
-            let data = data.clone();
-            transfers.spawn(async move {
-                let mut stream = connection.open_uni().await?;
-                stream.write_chunk(data).await?;
-                stream.finish()?;
-                let refused = stream.stopped().await?;
-                ensure!(refused.is_none(), "the stream was refused");
-                connection.close(0_u32.into(), b"");
-                endpoint.wait_idle().await;
-                anyhow::Ok(())
-            });
-        }
-        for sent in transfers.join_all().await {
-            sent?;
-        }
+        let connected = connect(address, pinned, identity).await;
+        // Whoever has failed waits too, or the others would wait for ever.
+        open.wait().await;
+        let (endpoint, connection) = connected?;
+        let mut stream = connection.open_uni().await?;
+        stream.write_chunk(data.clone()).await?;
+        stream.finish()?;
+        let refused = stream.stopped().await?;
+        ensure!(refused.is_none(), "the stream was refused");
+        connection.close(0_u32.into(), b"");
+        endpoint.wait_idle().await;
         Ok(())
     })
+}
+
+async fn connect(
+    address: SocketAddr,
+    pinned: Fingerprint,
+    identity: &TlsIdentity,
+) -> Result<(Endpoint, Connection)> {
+    let tls = client_config(identity, pinned, Alpn::Participate)?;
+    let mut config = ClientConfig::new(Arc::new(tls.into_config()));
+    let mut transport = TransportConfig::default();
+    transport.max_idle_timeout(Some(IDLE.try_into()?));
+    config.transport_config(Arc::new(transport));
+    let endpoint = Endpoint::client(SocketAddr::from(([0, 0, 0, 0], 0)))?;
+    let connection = endpoint.connect_with(config, address, SERVER_NAME)?.await?;
+    Ok((endpoint, connection))
 }
 
 /// A hundred connections on two cores may keep each other waiting.

@@ -193,4 +193,4 @@ pub async fn send_masked(
 }
 
 /// Bytes handed to the transport at a time, between two reports of progress.
-const CHUNK: usize = 32 << 10;
+const CHUNK: usize = 128 << 10;

@@ -18,7 +18,6 @@ struct Identity<'a> {
     evaluate_every: u32,
     patience: Option<u32>,
     min_delta: f64,
-    /// Left out where it is none: runs of before have no other digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     weights_down: Option<WeightsDown>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,8 @@
 //! The receiving side of a transfer.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
+use bytes::Bytes;
 use quinn::{Connection, RecvStream};
 use tokio::time::{Instant, timeout_at};
 
@@ -188,6 +189,9 @@ impl IncomingMasked {
     }
 }
 
+/// Pieces of a stream, a packet's each, taken at a time: the connection is locked once for all of them.
+const PIECES: usize = 32;
+
 /// What must come within the stall timeout: a byte now and then would hold a slot for ever.
 const MIN_PROGRESS: usize = 4 << 10;
 
@@ -204,21 +208,28 @@ async fn receive_exactly(
         .try_reserve_exact(len)
         .map_err(|_| TransferError::NoMemory { len: total })?;
     let mut pace = Pace::new(stall);
+    let mut pieces = [const { Bytes::new() }; PIECES];
     while bytes.len() < len {
         let done = bytes.len() as u64;
-        let piece =
-            match timeout_at(pace.deadline, stream.read_chunk(len - bytes.len(), true)).await {
-                Ok(Ok(Some(piece))) => piece.bytes,
-                Ok(Ok(None)) => return Err(TransferError::Ended { done, total }),
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) => {
-                    stop(stream, StopCode::Stalled);
-                    return Err(TransferError::Stalled { done, total });
-                }
-            };
-        taken(&piece);
-        bytes.extend_from_slice(&piece);
-        pace.came(piece.len());
+        let came = match timeout_at(pace.deadline, stream.read_chunks(&mut pieces)).await {
+            Ok(Ok(Some(came))) => came,
+            Ok(Ok(None)) => return Err(TransferError::Ended { done, total }),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => {
+                stop(stream, StopCode::Stalled);
+                return Err(TransferError::Stalled { done, total });
+            }
+        };
+        for piece in pieces.iter_mut().take(came) {
+            let piece = mem::take(piece);
+            if piece.len() > len - bytes.len() {
+                stop(stream, StopCode::Malformed);
+                return Err(TransferError::TrailingBytes { total });
+            }
+            taken(&piece);
+            bytes.extend_from_slice(&piece);
+            pace.came(piece.len());
+        }
         progress(Progress {
             done: bytes.len() as u64,
             total,

@@ -2,6 +2,7 @@
 
 mod add;
 mod audit;
+mod average;
 mod credential;
 mod digits;
 mod distil;
@@ -51,6 +52,8 @@ enum Command {
     Run(run::Arguments),
     /// Show and check this node's receipts: what it did in which rounds.
     Audit(audit::Arguments),
+    /// Average the weights after several rounds: often better than any of them.
+    Average(average::Arguments),
     /// Draw digits, as people write them, to train a model that classifies images.
     Digits(digits::Arguments),
     /// Evaluate weights on held-out text or images.
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Credential(arguments) => credential::run(&arguments),
         Command::Run(command) => run::run(&command, arguments.threads),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Average(arguments) => average::run(&arguments),
         Command::Digits(arguments) => digits::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),

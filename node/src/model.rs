@@ -46,7 +46,7 @@ pub(crate) use frozen::KeptRows;
 pub(crate) use pairs::PairInput;
 pub use task::Task;
 pub(crate) use task::Widths;
-pub use weights::{TensorShape, Weights, WeightsError};
+pub use weights::{TensorShape, Weights, WeightsError, WeightsMean};
 
 use crate::vocabulary::Token;
 

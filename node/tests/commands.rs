@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use secagg_node::model::ModelFiles;
 use serde_json::Value;
 
 fn node(directory: &Path, arguments: &[&str]) -> Output {
@@ -460,6 +461,49 @@ fn int8_weights_are_a_quarter_and_answer_like_the_others() {
     assert!(error.contains("holds int8 weights already"), "{error}");
     let error = fail(path, &["quantise", "--model", "model", "--weights", "none"]);
     assert!(error.contains("no weights in none"), "{error}");
+}
+
+#[test]
+fn weights_are_averaged_number_by_number() {
+    fn average<'a>(files: &[&'a str]) -> Vec<&'a str> {
+        let options = ["--model", "model", "--out", "mean.safetensors"];
+        [&["average"][..], files, &options].concat()
+    }
+    let folder = folder();
+    let path = folder.path();
+    let train = "train-pooled --model model --train text.txt --batch 4 --rate 0.02";
+    for (epochs, out) in [("1", "a.safetensors"), ("3", "b.safetensors")] {
+        let line = format!("{train} --epochs {epochs} --weights-out {out}");
+        succeed(path, &line.split(' ').collect::<Vec<_>>());
+    }
+    let said = succeed(path, &average(&["a.safetensors", "b.safetensors"]));
+    assert!(said.contains("the mean of 2 files"), "{said}");
+    let files = ModelFiles::read(&path.join("model")).unwrap();
+    let values = |name: &str| files.read_weights(&path.join(name)).unwrap().into_values();
+    let [a, b, mean] = ["a", "b", "mean"].map(|name| values(&format!("{name}.safetensors")));
+    assert_ne!(a, b);
+    for (index, mean) in mean.iter().enumerate() {
+        let expected = (f64::from(a[index]) + f64::from(b[index])) / 2.0;
+        assert!((f64::from(*mean) - expected).abs() <= 1e-7, "{index}");
+    }
+    succeed(path, &average(&["a.safetensors"]));
+    assert_eq!(values("mean.safetensors"), a);
+
+    let error = fail(path, &average(&["a.safetensors", "none.safetensors"]));
+    assert!(error.contains("none.safetensors"), "{error}");
+    succeed(
+        path,
+        &"quantise --model model --weights a.safetensors"
+            .split(' ')
+            .collect::<Vec<_>>(),
+    );
+    let error = fail(path, &average(&["a.int8.safetensors"]));
+    assert!(
+        error.contains("cannot use the weights a.int8.safetensors"),
+        "{error}"
+    );
+    let error = fail(path, &average(&[]));
+    assert!(error.contains("<FILE>"), "{error}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Weights as one flat vector, and as safetensors.
 
+mod mean;
 mod stored;
 
 use std::ops::Range;
@@ -10,6 +11,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use thiserror::Error;
 
+pub use self::mean::WeightsMean;
 use super::ModelDescription;
 use super::architecture::Start;
 use crate::vocabulary::{self, BEGIN, END, PAD, SPECIAL_WORDS, Tokenization, UNKNOWN};

@@ -42,6 +42,8 @@ pub struct Rounds {
     pub evaluate_every: u32,
     /// The state is saved after every so many rounds, and with each best evaluation.
     pub save_every: u32,
+    /// Of so many of the newest rounds the weights are kept, each in a file; 0 for none.
+    pub keep_last: u32,
     /// In how many bits the weights go down to the clients.
     pub weights_down: WeightsDown,
     /// Which weights the server sets to zero, if any.

@@ -37,8 +37,8 @@ struct Identity<'a> {
     plan: &'a Plan,
 }
 
-/// SHA-256 over all that changes a round's results. `rounds.rounds` and `rounds.save_every` are not
-/// in it: a run can be made longer.
+/// SHA-256 over all that changes a round's results. `rounds.rounds`, `rounds.save_every` and
+/// `rounds.keep_last` are not in it: a run can be made longer.
 pub(super) fn digest(
     experiment: &Experiment,
     plan: &Plan,

@@ -25,8 +25,8 @@ pub enum Line {
 pub struct Header {
     /// The name of the experiment's file.
     pub experiment: String,
-    /// SHA-256 over all settings but `rounds.rounds` and `rounds.save_every`, the model and the data,
-    /// in hexadecimal.
+    /// SHA-256 over all settings but `rounds.rounds`, `rounds.save_every` and `rounds.keep_last`, the
+    /// model and the data, in hexadecimal.
     pub digest: String,
     /// The version of this program.
     pub version: String,

@@ -1,8 +1,9 @@
 //! The rounds, one after the other.
 
+mod folder;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,8 +13,9 @@ use secagg_learning::{
     Counter, Counters, DecodedSum, Parts, Plan, Residual, RoundFigure, ServerStep, StopReason,
     UpdateCodec, best_round, pruning::sparsity,
 };
-use secagg_wire::process::{Access, write_atomic};
 
+use self::folder::BEST_FILE;
+pub use self::folder::RESULTS_FILE;
 use super::SimulateError;
 use super::clock::CpuTime;
 use super::experiment::Experiment;
@@ -24,12 +26,6 @@ use super::results::{Header, Log, RoundLine, Seconds, ValidationLine};
 use super::secure::{Protocol, Spent};
 use super::state::State;
 use super::work::{Clients, Update};
-
-/// The file of the results, in the folder of a run.
-pub const RESULTS_FILE: &str = "results.jsonl";
-const STATE_FILE: &str = "state.safetensors";
-const BEST_FILE: &str = "best.safetensors";
-const LAST_FILE: &str = "last.safetensors";
 
 /// An experiment that is carried out, from its beginning or from where it was interrupted.
 #[derive(Debug)]
@@ -143,9 +139,9 @@ impl Simulation {
         };
         fs::create_dir_all(out).map_err(|error| SimulateError::file(out, error))?;
         if restart {
-            remove_all(out)?;
+            folder::clear(out)?;
         }
-        let (log, saved) = resume(out, &header, &plan)?;
+        let (log, saved) = folder::resume(out, &header, &plan)?;
         let fresh = saved.is_none();
         let state = match saved {
             Some(state) => state,
@@ -443,6 +439,7 @@ impl Simulation {
         if is_best {
             self.write_weights(BEST_FILE)?;
         }
+        self.keep(line.round)?;
         let rounds = self.experiment.rounds;
         let is_last = line.round >= rounds.stopping.max_rounds;
         if is_best || is_last || line.round.is_multiple_of(rounds.save_every) {
@@ -452,23 +449,6 @@ impl Simulation {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(SimulateError::Stopped),
         }
-    }
-
-    /// Lines first, for a state without them could not be gone on from.
-    fn save(&self) -> Result<(), SimulateError> {
-        self.log.sync()?;
-        self.write_weights(LAST_FILE)?;
-        self.state
-            .save(&self.out.join(STATE_FILE), &self.header.digest)
-    }
-
-    fn write_weights(&self, name: &str) -> Result<(), SimulateError> {
-        let Some(bytes) = self.clients.file(&self.state.weights)? else {
-            return Ok(());
-        };
-        let path = self.out.join(name);
-        write_atomic(&path, &bytes, Access::Shared)
-            .map_err(|error| SimulateError::file(&path, error))
     }
 
     fn session(&self, round: u32) -> Session {
@@ -481,48 +461,6 @@ impl Simulation {
         };
         Session::new(self.parameters.clone(), context)
     }
-}
-
-/// What an earlier run left: its results up to the saved round, and the state after it.
-fn resume(out: &Path, header: &Header, plan: &Plan) -> Result<(Log, Option<State>), SimulateError> {
-    let path = out.join(RESULTS_FILE);
-    let Some((mut log, results, ends)) = Log::open(&path)? else {
-        return Ok((Log::create(&path, header)?, None));
-    };
-    if results.header.digest != header.digest {
-        return Err(SimulateError::OtherExperiment {
-            path,
-            found: results.header.digest,
-            expected: header.digest.clone(),
-        });
-    }
-    let state_path = out.join(STATE_FILE);
-    let Some(state) = State::load(&state_path, &header.digest, plan)? else {
-        // It ended before it was saved for the first time.
-        drop(log);
-        return Ok((Log::create(&path, header)?, None));
-    };
-    let Some(&end) = ends.get(state.round as usize) else {
-        return Err(SimulateError::State {
-            path: state_path,
-            problem: format!("it is of round {}, which {RESULTS_FILE} lacks", state.round),
-        });
-    };
-    log.truncate(end)?;
-    Ok((log, Some(state)))
-}
-
-fn remove_all(out: &Path) -> Result<(), SimulateError> {
-    for name in [STATE_FILE, RESULTS_FILE, BEST_FILE, LAST_FILE] {
-        let path = out.join(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(SimulateError::file(&path, error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

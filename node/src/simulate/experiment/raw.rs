@@ -40,6 +40,7 @@ struct RawRounds {
     min_delta: f64,
     evaluate_every: i64,
     save_every: i64,
+    keep_last: i64,
     server_schedule: Schedule,
     weights_down: WeightsDown,
     pruning: Option<Pruning>,
@@ -53,6 +54,7 @@ impl Default for RawRounds {
             min_delta: 0.0,
             evaluate_every: 1,
             save_every: 10,
+            keep_last: 0,
             server_schedule: Schedule::Constant,
             weights_down: WeightsDown::F32,
             pruning: None,
@@ -197,6 +199,7 @@ impl RawRounds {
             },
             evaluate_every: whole("rounds.evaluate_every", self.evaluate_every, 1..=MANY)?,
             save_every: whole("rounds.save_every", self.save_every, 1..=MANY)?,
+            keep_last: whole("rounds.keep_last", self.keep_last, 0..=MANY)?,
             weights_down: self.weights_down,
             pruning,
         })

@@ -1,4 +1,5 @@
 use super::super::results::Results;
+use super::folder::{LAST_FILE, STATE_FILE};
 use super::*;
 use crate::training::TrainingError;
 
@@ -536,4 +537,41 @@ fn weights_are_pruned_on_a_schedule() {
     let synthetic = SYNTHETIC.replace("[rounds]", &format!("[rounds]\npruning = {pruning}"));
     let error = open(&synthetic, folder, "wrong").unwrap_err();
     assert!(matches!(error, SimulateError::NoMatrices), "{error}");
+}
+
+#[test]
+fn the_newest_weights_are_kept_and_no_older_ones() {
+    let folder = data();
+    let folder = folder.path();
+    let text = TEXT.replace("[rounds]", "[rounds]\nkeep_last = 3");
+    run(&text, folder, "kept");
+    let names = |out: &str| {
+        let entries = fs::read_dir(folder.join(out)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with("round-")).collect();
+        names.sort();
+        names
+    };
+    let kept = [6, 7, 8].map(|round| format!("round-000{round}.safetensors"));
+    assert_eq!(names("kept"), kept);
+    assert_eq!(
+        bytes(folder, "kept", &kept[2]),
+        bytes(folder, "kept", LAST_FILE)
+    );
+    // How many are kept changes no result, and may be changed when a run is made longer.
+    run(TEXT, folder, "none");
+    assert_eq!(timeless(folder, "kept"), timeless(folder, "none"));
+    let longer = text
+        .replace("keep_last = 3", "keep_last = 1")
+        .replace("rounds = 8", "rounds = 9");
+    run(&longer, folder, "kept");
+    assert_eq!(names("kept"), ["round-0009.safetensors"]);
+    // A run that begins anew leaves nothing of before.
+    let experiment = Experiment::parse(TEXT).unwrap();
+    let places = Places {
+        experiment: folder,
+        data: folder,
+    };
+    Simulation::open(experiment, "test", places, &folder.join("kept"), true).unwrap();
+    assert_eq!(names("kept"), Vec::<String>::new());
 }

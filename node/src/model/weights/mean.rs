@@ -44,6 +44,10 @@ impl WeightsMean {
 
     /// The mean; `None` where nothing was added.
     #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a mean of f32 values is rounded to the next one"
+    )]
     pub fn finish(self) -> Option<Weights> {
         let Self { shapes, sum, count } = self;
         let count = (count > 0).then(|| f64::from(count))?;

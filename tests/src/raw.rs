@@ -24,7 +24,13 @@ use secagg_wire::{
     tls::{Alpn, client_config, server_config},
 };
 use serde_json::json;
-use tokio::{runtime::Builder, sync::Barrier, task::JoinSet};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::Barrier,
+    task::JoinSet,
+};
+
+use crate::swarm;
 
 /// Takes so many connections with one stream each. Writes the events `listening` and, when the last
 /// byte is there, `drained`.
@@ -105,9 +111,15 @@ pub fn flood(
     let identity = TlsIdentity::generate()?;
     let data = Bytes::from(vec![0xA5; len]);
     let open = Barrier::new(connections);
+    // Before the first thread: one that ended without waiting would keep the others waiting.
+    let runtimes = (0..connections).map(|_| swarm::runtime());
+    let runtimes: Vec<Runtime> = runtimes.collect::<Result<_>>()?;
     thread::scope(|scope| {
-        let senders: Vec<_> = (0..connections)
-            .map(|_| scope.spawn(|| send(address, pinned, &identity, &data, &open)))
+        let senders: Vec<_> = runtimes
+            .iter()
+            .map(|runtime| {
+                scope.spawn(|| runtime.block_on(send(address, pinned, &identity, &data, &open)))
+            })
             .collect();
         senders
             .into_iter()
@@ -119,28 +131,25 @@ pub fn flood(
 }
 
 /// Opens a connection, waits until all are `open`, and sends `data`.
-fn send(
+async fn send(
     address: SocketAddr,
     pinned: Fingerprint,
     identity: &TlsIdentity,
     data: &Bytes,
     open: &Barrier,
 ) -> Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let connected = connect(address, pinned, identity).await;
-        // Whoever has failed waits too, or the others would wait for ever.
-        open.wait().await;
-        let (endpoint, connection) = connected?;
-        let mut stream = connection.open_uni().await?;
-        stream.write_chunk(data.clone()).await?;
-        stream.finish()?;
-        let refused = stream.stopped().await?;
-        ensure!(refused.is_none(), "the stream was refused");
-        connection.close(0_u32.into(), b"");
-        endpoint.wait_idle().await;
-        Ok(())
-    })
+    let connected = connect(address, pinned, identity).await;
+    // Whoever has failed waits too, or the others would wait for ever.
+    open.wait().await;
+    let (endpoint, connection) = connected?;
+    let mut stream = connection.open_uni().await?;
+    stream.write_chunk(data.clone()).await?;
+    stream.finish()?;
+    let refused = stream.stopped().await?;
+    ensure!(refused.is_none(), "the stream was refused");
+    connection.close(0_u32.into(), b"");
+    endpoint.wait_idle().await;
+    Ok(())
 }
 
 async fn connect(

@@ -214,7 +214,8 @@ const TIMEOUTS: Timeouts = Timeouts {
     handshake: Duration::from_secs(10),
 };
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+/// What one client runs in.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?)

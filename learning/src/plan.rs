@@ -114,6 +114,13 @@ pub struct TrainingPlan {
     /// μ/2·‖w − w_t‖². 0 for none.
     #[serde(default)]
     pub proximal: f32,
+    /// Dropout (Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
+    /// JMLR 2014): the probability with which each element of what one layer hands to the next becomes 0
+    /// in training, while the others are divided by 1 − p; 0 or more and below 1, 0 for none. Recurrent
+    /// connections have none (Zaremba, Sutskever and Vinyals, "Recurrent neural network regularization",
+    /// 2014), and neither has evaluation.
+    #[serde(default)]
+    pub dropout: f32,
     /// Largest L2 norm of a step's gradient, 1e-9 to 1e9; that of the text's loss, without weight
     /// decay and without the proximal term.
     pub gradient_clip: f32,

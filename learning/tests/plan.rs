@@ -327,6 +327,13 @@ fn floats_are_numbers_within_bounds() {
                 },
                 "training.weight_decay",
             ),
+            (
+                TrainingPlan {
+                    dropout: momentum,
+                    ..TRAINING
+                },
+                "training.dropout",
+            ),
         ] {
             let refused = Plan::new(RoundKind::Train, UPDATE, training, SERVER);
             let value = momentum;
@@ -366,6 +373,7 @@ fn the_encoding_is_fixed() {
         1, 0x6f, 0x12, 0x03, 0x3b, // adam, 0.002
         0,    // constant
         0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, // no weight decay, no proximal term
+        0x00, 0x00, 0x00, 0x00, // no dropout
         0x00, 0x00, 0xa0, 0x40, 29, // gradient_clip 5, max_words
         0,  // f32
         2,  // fedadam

@@ -11,6 +11,7 @@ mod cifg_lstm;
 mod cnn;
 mod dense;
 mod description;
+mod dropout;
 mod encoder_decoder;
 mod folder;
 mod frozen;
@@ -36,6 +37,7 @@ pub use architecture::{
 pub(crate) use batch::{Batch, Input};
 pub(crate) use bf16::Bf16Copy;
 pub use description::{DescriptionError, MAX_PARAMETERS, ModelDescription};
+pub(crate) use dropout::Dropout;
 pub(crate) use folder::vocabulary_file;
 pub use folder::{
     CURRENT_FILE, DESCRIPTION_FILE, INITIAL_FILE, ModelError, ModelFiles, TOKENIZER_FILE,
@@ -53,19 +55,19 @@ use crate::vocabulary::Token;
 /// A network that reads tokens and predicts the next one at every position.
 trait TextNetwork: std::fmt::Debug {
     /// Scores of every word at every position: `[positions, vocabulary]`. See [`Input::Tokens`].
-    fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor;
+    fn logits(&self, tokens: &Tensor, active: &[i64], dropout: &Dropout) -> Tensor;
 }
 
 /// A network that turns texts into others.
 trait PairNetwork: std::fmt::Debug {
     /// Scores of every word after each token of all targets: `[positions, vocabulary]`.
-    fn logits(&self, input: &PairInput) -> Tensor;
+    fn logits(&self, input: &PairInput, dropout: &Dropout) -> Tensor;
 }
 
 /// A network that says which label an image has.
 trait ImageNetwork: std::fmt::Debug {
     /// Scores of every label for each image: `[images, labels]`. See [`Input::Images`].
-    fn logits(&self, images: &Tensor) -> Tensor;
+    fn logits(&self, images: &Tensor, dropout: &Dropout) -> Tensor;
 }
 
 /// A network, by what it reads.
@@ -81,13 +83,13 @@ impl Network {
     ///
     /// # Panics
     /// When the input is of another task.
-    fn logits(&self, input: &Input) -> Tensor {
+    fn logits(&self, input: &Input, dropout: &Dropout) -> Tensor {
         match (self, input) {
             (Self::Text(network), Input::Tokens { tokens, active }) => {
-                network.logits(tokens, active)
+                network.logits(tokens, active, dropout)
             }
-            (Self::Pairs(network), Input::Pairs(pairs)) => network.logits(pairs),
-            (Self::Images(network), Input::Images(images)) => network.logits(images),
+            (Self::Pairs(network), Input::Pairs(pairs)) => network.logits(pairs, dropout),
+            (Self::Images(network), Input::Images(images)) => network.logits(images, dropout),
             _ => panic!("the examples were made for a model of another task"),
         }
     }
@@ -206,7 +208,15 @@ impl Model {
     /// # Panics
     /// When the batch is of another task's examples.
     pub(crate) fn logits(&self, batch: &Batch) -> Tensor {
-        self.network.logits(batch.input())
+        self.network.logits(batch.input(), &Dropout::NONE)
+    }
+
+    /// The same in training, where some numbers between layers fall out.
+    ///
+    /// # Panics
+    /// When the batch is of another task's examples.
+    pub(crate) fn training_logits(&self, batch: &Batch, dropout: &Dropout) -> Tensor {
+        self.network.logits(batch.input(), dropout)
     }
 
     /// The natural logarithms of the next token's probabilities after these tokens; after the last
@@ -241,7 +251,8 @@ impl Model {
     /// Those after the last position.
     fn last_log_probabilities(&self, input: &Input) -> Vec<f32> {
         let scores = tch::no_grad(|| {
-            let scores = self.network.logits(input).select(0, -1);
+            let scores = self.network.logits(input, &Dropout::NONE);
+            let scores = scores.select(0, -1);
             scores.log_softmax(-1, Kind::Float)
         });
         let mut values = vec![0.0; scores.numel()];

@@ -22,7 +22,7 @@ use self::precision::Passes;
 pub use self::precision::slow_precision;
 use crate::clock::Clock;
 use crate::examples::Examples;
-use crate::model::{Model, WeightsError};
+use crate::model::{Dropout, Model, WeightsError};
 
 /// What a training follows, besides the model and the examples.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ pub struct TrainingTask<'a> {
     pub plan: &'a TrainingPlan,
     /// Where the plan's schedule stands.
     pub schedule: SchedulePoint,
-    /// Fixes the examples' order.
+    /// Fixes the examples' order, and what dropout leaves out.
     pub seed: [u8; 32],
     /// Bytes that training may take beside the model, by the [`Estimate`]. A batch that would take
     /// more is worked through in pieces, whose gradients are added up.
@@ -204,6 +204,7 @@ pub struct Trainer<'a> {
     data: &'a Examples,
     task: TrainingTask<'a>,
     passes: Passes<'a>,
+    dropout: Dropout,
     descent: Descent,
     estimate: Estimate,
     /// The most positions of a batch that are in memory at once.
@@ -242,6 +243,7 @@ impl<'a> Trainer<'a> {
             data,
             task: *task,
             passes: Passes::new(model, task.plan),
+            dropout: Dropout::new(task.plan.dropout, task.seed),
             descent: Descent::new(model, task.plan),
             estimate,
             most_positions: usize::try_from(most).unwrap_or(usize::MAX),
@@ -353,7 +355,7 @@ impl<'a> Trainer<'a> {
         self.passes.begin();
         for piece in pieces {
             let batch = self.data.batch(&piece);
-            let scores = self.passes.logits(&batch);
+            let scores = self.passes.logits(&batch, &self.dropout);
             let mean = match &self.task.teacher {
                 None => cross_entropy(&scores, batch.targets()),
                 Some(teacher) => teacher.loss(&scores, &batch),

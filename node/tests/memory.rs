@@ -218,9 +218,9 @@ fn one_kind() {
         Task::NextToken | Task::SequenceToSequence => MESSAGES,
         Task::Classification => IMAGES,
     };
-    for (batch, optimizer) in [
-        (16, LocalOptimizer::Sgd { rate: 0.1 }),
-        (largest, LocalOptimizer::Adam { rate: 0.002 }),
+    for (batch, optimizer, dropout) in [
+        (16, LocalOptimizer::Sgd { rate: 0.1 }, 0.0),
+        (largest, LocalOptimizer::Adam { rate: 0.002 }, 0.25),
     ] {
         let plan = TrainingPlan {
             budget: Budget::Steps(2),
@@ -228,6 +228,7 @@ fn one_kind() {
             optimizer,
             max_words,
             precision,
+            dropout,
             ..TrainingPlan::DEFAULT
         };
         let task = TrainingTask::new(&plan, 1, [1; 32]);

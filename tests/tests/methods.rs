@@ -42,7 +42,7 @@ fn a_tanh_rnn_is_trained_by_a_few_numbers_a_round() -> Result<()> {
     Ok(())
 }
 
-/// Batches added up to larger steps, a schedule, weight decay and FedProx, all at once; each node measures the
+/// Batches added up to larger steps, a schedule, weight decay, FedProx and dropout, all at once; each node measures the
 /// memory that it took.
 #[test]
 fn local_training_follows_the_whole_plan() -> Result<()> {
@@ -60,6 +60,7 @@ fn local_training_follows_the_whole_plan() -> Result<()> {
         ),
         ("training.weight_decay", "0.001"),
         ("training.proximal", "0.01"),
+        ("training.dropout", "0.1"),
     ];
     let mut world = World::new(3, &settings, &[])?;
     let [before, after] = losses(&mut world, ROUNDS)?;

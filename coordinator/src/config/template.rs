@@ -182,6 +182,9 @@ schedule = "constant"
 weight_decay = 0.0
 # FedProx's mu: pulls a node's weights back to those that it received; 0 for none.
 proximal = 0.0
+# Dropout: the probability with which a number between two layers is left out, 0 to below 1. 0.2 to 0.5
+# keeps a model from learning its nodes' text by heart. Evolution strategies have none.
+dropout = 0.0
 # Largest L2 norm of a step's gradient, without weight decay and FedProx's pull.
 gradient_clip = 5.0
 # Words of an example that are used, 1 to 4096; characters or a tokenizer's tokens where the model is one

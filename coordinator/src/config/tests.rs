@@ -173,6 +173,8 @@ fn a_plan_value_is_refused_by_name() {
         ("proximal = -0.1", "training.proximal is -0.1"),
         ("proximal = nan", "training.proximal is NaN"),
         ("weight_decay = 1.0", "training.weight_decay is 1"),
+        ("dropout = 1.0", "training.dropout is 1"),
+        ("dropout = -0.5", "training.dropout is -0.5"),
         (
             "optimizer = { momentum = { rate = 1.0, beta = 1.0 } }",
             "training.optimizer.momentum.beta is 1",
@@ -195,7 +197,7 @@ fn a_plan_value_is_refused_by_name() {
 #[test]
 fn how_a_node_trains_is_read_whole() {
     let text = "[training]\nsteps = 40\naccumulate = 4\nweight_decay = 0.5\nproximal = 0.25\n\
-                precision = \"bf16\"\n\
+                dropout = 0.375\nprecision = \"bf16\"\n\
                 optimizer = { momentum = { rate = 0.25, beta = 0.5 } }\n\
                 schedule = { noam = { warm_up = 3 } }";
     let expected = TrainingPlan {
@@ -208,6 +210,7 @@ fn how_a_node_trains_is_read_whole() {
         schedule: Schedule::Noam { warm_up: 3 },
         weight_decay: 0.5,
         proximal: 0.25,
+        dropout: 0.375,
         precision: Precision::Bf16,
         ..DEFAULT_TRAINING
     };

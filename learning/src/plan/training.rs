@@ -44,6 +44,7 @@ impl TrainingPlan {
         schedule: Schedule::Constant,
         weight_decay: 0.0,
         proximal: 0.0,
+        dropout: 0.0,
         gradient_clip: 5.0,
         max_words: 64,
         precision: Precision::F32,
@@ -75,6 +76,7 @@ impl TrainingPlan {
         self.schedule.check(SCHEDULE)?;
         check::decay("training.weight_decay", self.weight_decay)?;
         check::float("training.proximal", self.proximal, 0.0, check::LARGEST)?;
+        check::decay("training.dropout", self.dropout)?;
         check::size("training.gradient_clip", self.gradient_clip)?;
         check::integer("training.max_words", self.max_words, 1, 4_096)
     }

@@ -13,9 +13,9 @@ use tch::Tensor;
 use tch::nn::Path;
 
 pub(super) use self::layout::Layout;
-use super::TensorShape;
 use super::architecture::Start;
 use super::tied::variable;
+use super::{Dropout, TensorShape};
 
 /// The sizes that all parts share.
 #[derive(Clone, Copy, Debug)]
@@ -98,13 +98,19 @@ impl SelfAttention {
     }
 
     /// The stream with what each position hears; with `causal` from itself and those before it alone.
-    pub(super) fn run(&self, stream: &Tensor, positions: &Positions<'_>, causal: bool) -> Tensor {
+    pub(super) fn run(
+        &self,
+        stream: &Tensor,
+        positions: &Positions<'_>,
+        causal: bool,
+        dropout: &Dropout,
+    ) -> Tensor {
         let all = self.norm.apply(stream).mm(&self.input.tr());
         let [query, key, value] = heads(&all, self.heads);
         let [query, key] = [query, key].map(|part| positions.rotation.turn(&part));
         let layout = positions.layout;
         let heard = attend((layout, &query), (layout, [&key, &value]), causal);
-        stream + heard.mm(&self.output.tr())
+        stream + dropout.apply(heard.mm(&self.output.tr()))
     }
 }
 
@@ -139,8 +145,8 @@ impl CrossAttention {
         &self,
         stream: &Tensor,
         positions: &Positions<'_>,
-        memory: &Tensor,
-        remembered: &Positions<'_>,
+        (memory, remembered): (&Tensor, &Positions<'_>),
+        dropout: &Dropout,
     ) -> Tensor {
         let asked = self.norm.apply(stream).mm(&self.query.tr());
         let [query] = heads(&asked, self.heads);
@@ -152,7 +158,7 @@ impl CrossAttention {
             (remembered.layout, [&key, &value]),
             false,
         );
-        stream + heard.mm(&self.output.tr())
+        stream + dropout.apply(heard.mm(&self.output.tr()))
     }
 }
 
@@ -179,9 +185,9 @@ impl Feed {
     }
 
     /// The stream with what the network adds.
-    pub(super) fn run(&self, stream: &Tensor) -> Tensor {
+    pub(super) fn run(&self, stream: &Tensor, dropout: &Dropout) -> Tensor {
         let hidden = self.norm.apply(stream).mm(&self.input.tr());
-        stream + hidden.gelu("none").mm(&self.output.tr())
+        stream + dropout.apply(hidden.gelu("none").mm(&self.output.tr()))
     }
 }
 

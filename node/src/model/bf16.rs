@@ -9,7 +9,7 @@
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::{Batch, Input, Model, Network, network};
+use super::{Batch, Dropout, Input, Model, Network, network};
 
 /// The network of a model over a copy of its weights in bf16.
 #[derive(Debug)]
@@ -62,13 +62,13 @@ impl Bf16Copy {
     ///
     /// # Panics
     /// When the batch is of another task's examples.
-    pub(crate) fn logits(&self, batch: &Batch) -> Tensor {
+    pub(crate) fn logits(&self, batch: &Batch, dropout: &Dropout) -> Tensor {
         let scores = match batch.input() {
             Input::Images(images) => {
                 let images = images.to_kind(Kind::BFloat16);
-                self.network.logits(&Input::Images(images))
+                self.network.logits(&Input::Images(images), dropout)
             }
-            input @ (Input::Tokens { .. } | Input::Pairs(_)) => self.network.logits(input),
+            input @ (Input::Tokens { .. } | Input::Pairs(_)) => self.network.logits(input, dropout),
         };
         scores.to_kind(Kind::Float)
     }
@@ -151,7 +151,7 @@ mod tests {
             let all: Vec<usize> = (0..examples.len()).collect();
             let batch = examples.batch(&all);
             let mut copy = Bf16Copy::new(&model);
-            let scores = [model.logits(&batch), copy.logits(&batch)];
+            let scores = [model.logits(&batch), copy.logits(&batch, &Dropout::NONE)];
             assert_eq!(scores[1].kind(), Kind::Float);
             let largest = scores[0].abs().max().double_value(&[]);
             let error = (&scores[0] - &scores[1]).abs().max().double_value(&[]);
@@ -175,7 +175,7 @@ mod tests {
                 .for_each(|master| master.shallow_clone().zero_grad());
             // Two halves, added up.
             for _ in 0..2 {
-                (loss(&copy.logits(&batch), &batch) * 0.5).backward();
+                (loss(&copy.logits(&batch, &Dropout::NONE), &batch) * 0.5).backward();
                 copy.hand_over_gradients();
             }
             let norm = |gradients: &[Tensor]| {
@@ -198,16 +198,16 @@ mod tests {
         let (mut model, examples) = setting(crate::model::every_kind()[0]);
         let batch = examples.batch(&[0, 1]);
         let mut copy = Bf16Copy::new(&model);
-        loss(&copy.logits(&batch), &batch).backward();
+        loss(&copy.logits(&batch, &Dropout::NONE), &batch).backward();
         copy.hand_over_gradients();
         let once = model.ordered[0].grad().copy();
         copy.hand_over_gradients();
         assert!(once.equal(&model.ordered[0].grad()));
-        let before = copy.logits(&batch);
+        let before = copy.logits(&batch, &Dropout::NONE);
         let doubled: Vec<f32> = model.to_flat().iter().map(|weight| 2.0 * weight).collect();
         model.load_flat(&doubled).unwrap();
-        assert!(before.equal(&copy.logits(&batch)));
+        assert!(before.equal(&copy.logits(&batch, &Dropout::NONE)));
         copy.refresh();
-        assert!(!before.equal(&copy.logits(&batch)));
+        assert!(!before.equal(&copy.logits(&batch, &Dropout::NONE)));
     }
 }

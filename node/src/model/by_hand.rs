@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Architecture, Batch, Model, ModelDescription, Weights};
+use super::{Architecture, Batch, Dropout, Model, ModelDescription, Weights};
 use crate::examples::PIXELS;
 use crate::vocabulary::{BEGIN, END, Token};
 
@@ -137,6 +137,23 @@ pub(super) fn model(
     let values = values.map(|(index, &value)| change(index, value)).collect();
     let weights = Weights::new(&description, values).unwrap();
     (Model::new(&description, &weights).unwrap(), weights)
+}
+
+/// The masks of the first passes of a dropout, each as a column of rows: what a tensor of so many rows and
+/// columns is multiplied by.
+pub(super) fn masks<const N: usize>(dropout: &Dropout, sizes: [[i64; 2]; N]) -> [Vec<Vec<f64>>; N] {
+    sizes.map(|size| {
+        let options = (tch::Kind::Float, tch::Device::Cpu);
+        let mask = dropout.apply(tch::Tensor::ones(size, options));
+        let rows = Vec::<Vec<f32>>::try_from(mask).unwrap().into_iter();
+        rows.map(|row| row.into_iter().map(f64::from).collect())
+            .collect()
+    })
+}
+
+/// Elements of two vectors, multiplied.
+pub(super) fn times(left: &[f64], right: &[f64]) -> Vec<f64> {
+    left.iter().zip(right).map(|(a, b)| a * b).collect()
 }
 
 pub(super) fn assert_close(found: &[f32], expected: &[f64], place: &str) {

@@ -7,7 +7,7 @@ use tch::nn::Path;
 use super::architecture::Start;
 use super::tied::{self, Tied, variable};
 use super::unroll::unroll;
-use super::{Sizes, TensorShape};
+use super::{Dropout, Sizes, TensorShape};
 
 #[derive(Debug)]
 pub(super) struct Cell {
@@ -67,8 +67,9 @@ impl Cell {
     }
 
     /// The input's part of all gates at all steps, in one product.
-    pub(super) fn read(&self, tokens: &Tensor) -> Tensor {
-        self.bias.addmm(&self.tied.read(tokens), &self.input.tr())
+    pub(super) fn read(&self, tokens: &Tensor, dropout: &Dropout) -> Tensor {
+        let read = dropout.apply(self.tied.read(tokens));
+        self.bias.addmm(&read, &self.input.tr())
     }
 
     /// The scores of a long short-term memory with a recurrent projection (Sak et al. 2014).
@@ -79,13 +80,14 @@ impl Cell {
         &self,
         tokens: &Tensor,
         active: &[i64],
+        dropout: &Dropout,
         remember: impl Fn(&[Tensor], &Tensor) -> (Tensor, Tensor),
     ) -> Tensor {
         let [recurrent, projection] = [&self.recurrent, &self.projection].map(Tensor::tr);
         let [projected, units] = [0, 1].map(|axis| self.projection.size()[axis]);
         let widths = [projected, units];
         let states = unroll(
-            &self.read(tokens),
+            &self.read(tokens, dropout),
             active,
             widths,
             |input, [state, cell]| {
@@ -95,6 +97,6 @@ impl Cell {
                 [state, cell]
             },
         );
-        self.tied.scores(&states)
+        self.tied.scores(&dropout.apply(states))
     }
 }

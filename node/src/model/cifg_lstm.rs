@@ -6,7 +6,7 @@ use tch::Tensor;
 use tch::nn::Path;
 
 use super::cell::{self, Cell};
-use super::{Sizes, TensorShape, TextNetwork};
+use super::{Dropout, Sizes, TensorShape, TextNetwork};
 
 /// Rows of the gates' matrices, in thirds: forget gate f, output gate o, candidate g.
 const GATES: u32 = 3;
@@ -28,16 +28,17 @@ impl CifgLstm {
 }
 
 impl TextNetwork for CifgLstm {
-    fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor {
-        self.0.memory_scores(tokens, active, |gates, cell| {
-            let [forget, output, candidate] = gates else {
-                unreachable!("three gates were asked for");
-            };
-            let (forget, output, candidate) =
-                (forget.sigmoid(), output.sigmoid(), candidate.tanh());
-            // c' = f · c + (1 − f) · g
-            (candidate.lerp_tensor(cell, &forget), output)
-        })
+    fn logits(&self, tokens: &Tensor, active: &[i64], dropout: &Dropout) -> Tensor {
+        self.0
+            .memory_scores(tokens, active, dropout, |gates, cell| {
+                let [forget, output, candidate] = gates else {
+                    unreachable!("three gates were asked for");
+                };
+                let (forget, output, candidate) =
+                    (forget.sigmoid(), output.sigmoid(), candidate.tanh());
+                // c' = f · c + (1 − f) · g
+                (candidate.lerp_tensor(cell, &forget), output)
+            })
     }
 }
 

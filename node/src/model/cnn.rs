@@ -13,7 +13,7 @@ use tch::nn::Path;
 use super::architecture::Start;
 use super::dense::{self, Dense};
 use super::tied::variable;
-use super::{CnnSizes, ImageNetwork, TensorShape};
+use super::{CnnSizes, Dropout, ImageNetwork, TensorShape};
 use crate::examples::{PIXELS, SIDE};
 
 #[derive(Debug)]
@@ -116,10 +116,10 @@ impl Cnn {
 }
 
 impl ImageNetwork for Cnn {
-    fn logits(&self, images: &Tensor) -> Tensor {
+    fn logits(&self, images: &Tensor, dropout: &Dropout) -> Tensor {
         let maps = self.second.apply(&self.first.apply(images));
         let hidden = self.hidden.apply(&maps.flatten(1, -1)).relu();
-        self.output.apply(&hidden)
+        self.output.apply(&dropout.apply(hidden))
     }
 }
 

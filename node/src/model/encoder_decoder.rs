@@ -18,7 +18,7 @@ use super::attention::{
     self, BlockSizes, CrossAttention, Feed, Layout, Norm, Positions, Rotation, SelfAttention,
 };
 use super::tied::{self, Tied};
-use super::{EncoderDecoderSizes, PairInput, PairNetwork, TensorShape};
+use super::{Dropout, EncoderDecoderSizes, PairInput, PairNetwork, TensorShape};
 
 #[derive(Debug)]
 pub(super) struct EncoderDecoder {
@@ -104,13 +104,13 @@ impl EncoderDecoder {
         }
     }
 
-    fn read(&self, tokens: &Tensor) -> Tensor {
-        self.tied.read(tokens) * self.scale
+    fn read(&self, tokens: &Tensor, dropout: &Dropout) -> Tensor {
+        dropout.apply(self.tied.read(tokens) * self.scale)
     }
 }
 
 impl PairNetwork for EncoderDecoder {
-    fn logits(&self, input: &PairInput) -> Tensor {
+    fn logits(&self, input: &PairInput, dropout: &Dropout) -> Tensor {
         let layouts = [&input.source_lengths, &input.target_lengths]
             .map(|lengths| Layout::of_texts(lengths, &input.groups));
         let rotations = layouts
@@ -120,16 +120,16 @@ impl PairNetwork for EncoderDecoder {
             layout: &layouts[text],
             rotation: &rotations[text],
         });
-        let mut stream = self.read(&input.sources);
+        let mut stream = self.read(&input.sources, dropout);
         for (attention, feed) in &self.encoder {
-            stream = feed.run(&attention.run(&stream, &sources, false));
+            stream = feed.run(&attention.run(&stream, &sources, false, dropout), dropout);
         }
         let memory = self.encoder_norm.apply(&stream);
-        let mut stream = self.read(&input.targets);
+        let mut stream = self.read(&input.targets, dropout);
         for (attention, cross, feed) in &self.decoder {
-            stream = attention.run(&stream, &targets, true);
-            stream = cross.run(&stream, &targets, &memory, &sources);
-            stream = feed.run(&stream);
+            stream = attention.run(&stream, &targets, true, dropout);
+            stream = cross.run(&stream, &targets, (&memory, &sources), dropout);
+            stream = feed.run(&stream, dropout);
         }
         self.tied.scores(&self.norm.apply(&stream))
     }

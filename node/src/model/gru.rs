@@ -7,7 +7,7 @@ use tch::nn::Path;
 
 use super::cell::{self, Cell};
 use super::unroll::unroll;
-use super::{Sizes, TensorShape, TextNetwork};
+use super::{Dropout, Sizes, TensorShape, TextNetwork};
 
 /// Rows of the gates' matrices, in thirds: reset gate r, update gate z, candidate n.
 const GATES: u32 = 3;
@@ -30,21 +30,27 @@ impl Gru {
 }
 
 impl TextNetwork for Gru {
-    fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor {
+    fn logits(&self, tokens: &Tensor, active: &[i64], dropout: &Dropout) -> Tensor {
         let Self(cell) = self;
         let recurrent = cell.recurrent.tr();
         let units = cell.projection.size()[1];
-        let states = unroll(&cell.read(tokens), active, [units], |input, [state]| {
-            let recalled = state.mm(&recurrent);
-            let gates =
-                (input.narrow(1, 0, 2 * units) + recalled.narrow(1, 0, 2 * units)).sigmoid();
-            let [reset, update] = [0, units].map(|start| gates.narrow(1, start, units));
-            let recalled = recalled.narrow(1, 2 * units, units);
-            let candidate = (input.narrow(1, 2 * units, units) + reset * recalled).tanh();
-            // h' = (1 − z) · n + z · h
-            [candidate.lerp_tensor(state, &update)]
-        });
-        cell.tied.scores(&states.mm(&cell.projection.tr()))
+        let states = unroll(
+            &cell.read(tokens, dropout),
+            active,
+            [units],
+            |input, [state]| {
+                let recalled = state.mm(&recurrent);
+                let gates =
+                    (input.narrow(1, 0, 2 * units) + recalled.narrow(1, 0, 2 * units)).sigmoid();
+                let [reset, update] = [0, units].map(|start| gates.narrow(1, start, units));
+                let recalled = recalled.narrow(1, 2 * units, units);
+                let candidate = (input.narrow(1, 2 * units, units) + reset * recalled).tanh();
+                // h' = (1 − z) · n + z · h
+                [candidate.lerp_tensor(state, &update)]
+            },
+        );
+        let states = dropout.apply(states.mm(&cell.projection.tr()));
+        cell.tied.scores(&states)
     }
 }
 

@@ -6,7 +6,7 @@ use tch::nn::Path;
 
 use super::architecture::Start;
 use super::cell::{self, Cell};
-use super::{Sizes, TensorShape, TextNetwork};
+use super::{Dropout, Sizes, TensorShape, TextNetwork};
 
 /// Rows of the gates' matrices, in quarters: input gate i, forget gate f, output gate o, candidate g.
 const GATES: u32 = 4;
@@ -36,15 +36,16 @@ impl Lstm {
 }
 
 impl TextNetwork for Lstm {
-    fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor {
-        self.0.memory_scores(tokens, active, |gates, cell| {
-            let [taken, forget, output, candidate] = gates else {
-                unreachable!("four gates were asked for");
-            };
-            // c' = f · c + i · g
-            let cell = forget.sigmoid() * cell + taken.sigmoid() * candidate.tanh();
-            (cell, output.sigmoid())
-        })
+    fn logits(&self, tokens: &Tensor, active: &[i64], dropout: &Dropout) -> Tensor {
+        self.0
+            .memory_scores(tokens, active, dropout, |gates, cell| {
+                let [taken, forget, output, candidate] = gates else {
+                    unreachable!("four gates were asked for");
+                };
+                // c' = f · c + i · g
+                let cell = forget.sigmoid() * cell + taken.sigmoid() * candidate.tanh();
+                (cell, output.sigmoid())
+            })
     }
 }
 

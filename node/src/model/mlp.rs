@@ -9,7 +9,7 @@ use tch::nn::Path;
 
 use super::architecture::Start;
 use super::dense::{self, Dense};
-use super::{ImageNetwork, MlpSizes, TensorShape};
+use super::{Dropout, ImageNetwork, MlpSizes, TensorShape};
 use crate::examples::PIXELS;
 
 #[derive(Debug)]
@@ -63,10 +63,10 @@ impl Mlp {
 }
 
 impl ImageNetwork for Mlp {
-    fn logits(&self, images: &Tensor) -> Tensor {
+    fn logits(&self, images: &Tensor, dropout: &Dropout) -> Tensor {
         let mut state = images.flatten(1, -1);
         for layer in &self.hidden {
-            state = layer.apply(&state).relu();
+            state = dropout.apply(layer.apply(&state).relu());
         }
         self.output.apply(&state)
     }

@@ -7,7 +7,7 @@ use tch::nn::Path;
 use super::architecture::Start;
 use super::tied::{self, Tied, variable};
 use super::unroll::unroll;
-use super::{StackSizes, TensorShape, TextNetwork};
+use super::{Dropout, StackSizes, TensorShape, TextNetwork};
 
 #[derive(Debug)]
 pub(super) struct TanhRnn {
@@ -84,18 +84,19 @@ impl TanhRnn {
 }
 
 impl TextNetwork for TanhRnn {
-    fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor {
+    fn logits(&self, tokens: &Tensor, active: &[i64], dropout: &Dropout) -> Tensor {
         let units = self.projection.size()[1];
         let mut states = self.tied.read(tokens);
         // Layer by layer: each one's input at all steps is one product.
         for layer in &self.layers {
-            let input = layer.bias.addmm(&states, &layer.input.tr());
+            let input = layer.bias.addmm(&dropout.apply(states), &layer.input.tr());
             let recurrent = layer.recurrent.tr();
             states = unroll(&input, active, [units], |input, [state]| {
                 [input.addmm(state, &recurrent).tanh()]
             });
         }
-        self.tied.scores(&states.mm(&self.projection.tr()))
+        let states = dropout.apply(states.mm(&self.projection.tr()));
+        self.tied.scores(&states)
     }
 }
 

@@ -13,7 +13,7 @@ use tch::nn::Path;
 use super::architecture::Start;
 use super::attention::{self, BlockSizes, Feed, Layout, Norm, Positions, Rotation, SelfAttention};
 use super::tied::{self, Tied};
-use super::{TensorShape, TextNetwork, TransformerSizes};
+use super::{Dropout, TensorShape, TextNetwork, TransformerSizes};
 
 #[derive(Debug)]
 pub(super) struct Transformer {
@@ -77,13 +77,13 @@ impl Transformer {
 }
 
 impl TextNetwork for Transformer {
-    fn logits(&self, tokens: &Tensor, active: &[i64]) -> Tensor {
+    fn logits(&self, tokens: &Tensor, active: &[i64], dropout: &Dropout) -> Tensor {
         let layout = &Layout::new(active, self.context);
         let rotation = &self.rotation.at(layout.places());
         let positions = Positions { layout, rotation };
-        let mut stream = self.tied.read(tokens) * self.scale;
+        let mut stream = dropout.apply(self.tied.read(tokens) * self.scale);
         for (attention, feed) in &self.blocks {
-            stream = feed.run(&attention.run(&stream, &positions, true));
+            stream = feed.run(&attention.run(&stream, &positions, true, dropout), dropout);
         }
         self.tied.scores(&self.norm.apply(&stream))
     }

@@ -105,7 +105,8 @@ const SCORES: u64 = 4;
 /// With a teacher: its scores and its log softmax, and the student's at the temperature with their
 /// gradients and what the divergence is summed of.
 const TAUGHT: u64 = 6;
-/// Of each width: what is kept for the backward pass, its gradient, and what is lost likewise.
+/// Of each width: what is kept for the backward pass, its gradient, and what is lost likewise. Dropout's
+/// masks are within it: few widths have one.
 const ACTIVATIONS: u64 = 4;
 /// The library's own, once in a process.
 const OVERHEAD: u64 = 16 << 20;

@@ -3,7 +3,7 @@
 use secagg_learning::{Precision, TrainingPlan};
 use tch::Tensor;
 
-use crate::model::{Batch, Bf16Copy, Model};
+use crate::model::{Batch, Bf16Copy, Dropout, Model};
 
 /// What to say to people where a plan asks for bf16 and this processor has no instructions for it.
 #[must_use]
@@ -51,10 +51,10 @@ impl<'a> Passes<'a> {
     }
 
     /// Scores in f32.
-    pub(super) fn logits(&self, batch: &Batch) -> Tensor {
+    pub(super) fn logits(&self, batch: &Batch, dropout: &Dropout) -> Tensor {
         match self {
-            Self::F32(model) => model.logits(batch),
-            Self::Bf16(copy) => copy.logits(batch),
+            Self::F32(model) => model.training_logits(batch, dropout),
+            Self::Bf16(copy) => copy.logits(batch, dropout),
         }
     }
 

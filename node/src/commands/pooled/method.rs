@@ -49,6 +49,9 @@ pub(super) struct Method {
     /// Weight decay, 0 to below 1; apart from the gradient with Adam.
     #[arg(long, default_value_t = 0.0)]
     weight_decay: f32,
+    /// Dropout between layers, 0 to below 1: the probability with which a number is left out.
+    #[arg(long, default_value_t = 0.0)]
+    dropout: f32,
     /// What the network is computed in; bf16 is faster only on processors with AVX512-BF16 or AMX.
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionName,
@@ -122,6 +125,7 @@ impl Method {
             optimizer,
             schedule: self.schedule.0,
             weight_decay: self.weight_decay,
+            dropout: self.dropout,
             gradient_clip: self.gradient_clip,
             max_words: u32::try_from(TextUnits::Words.usual_most())?,
             precision: match self.precision {
@@ -161,7 +165,7 @@ mod tests {
     fn arguments_become_a_plan() {
         let method = method(
             "--steps|40|--accumulate|4|--optimizer|momentum|--rate|0.5|--beta|0.8|\
-             --weight-decay|0.25|--precision|bf16|--schedule|{ cosine = { steps = 9, floor = 0.5 } }",
+             --weight-decay|0.25|--dropout|0.5|--precision|bf16|--schedule|{ cosine = { steps = 9, floor = 0.5 } }",
         )
         .unwrap();
         let [optimizer] = method.optimizers()[..] else {
@@ -179,6 +183,7 @@ mod tests {
                 floor: 0.5,
             },
             weight_decay: 0.25,
+            dropout: 0.5,
             max_words: u32::try_from(TextUnits::Words.usual_most()).unwrap(),
             precision: Precision::Bf16,
             ..TrainingPlan::DEFAULT

@@ -265,3 +265,43 @@ fn a_batch_that_does_not_fit_into_memory_is_worked_through_in_pieces() {
         })
     );
 }
+
+/// The masks of a training are its seed's, and the order of the examples stays as it is without them.
+#[test]
+fn dropout_follows_the_seed() {
+    let (mut model, initial, text) = setting();
+    let with = |dropout| TrainingPlan {
+        dropout,
+        ..steps(7, LocalOptimizer::Adam { rate: 0.02 })
+    };
+    let none = run(&mut model, &initial, &text, &with(0.0)).unwrap();
+    let some = run(&mut model, &initial, &text, &with(0.5)).unwrap();
+    assert_ne!(none.weights, some.weights);
+    assert_eq!(run(&mut model, &initial, &text, &with(0.5)).unwrap(), some);
+    let plan = with(0.5);
+    let task = TrainingTask::new(&plan, 1, [1; 32]);
+    let other = train(&mut model, initial.values(), &text, &task, &mut go_on).unwrap();
+    assert_ne!(other.weights, some.weights);
+    // So small a share that nothing falls: the order of the batches is seen in the last digits.
+    let few = run(&mut model, &initial, &text, &with(1e-12)).unwrap();
+    assert_eq!(few.weights, none.weights);
+}
+
+/// With half of all numbers missing nobody learns by heart.
+#[test]
+fn dropout_leaves_more_loss_on_the_text_that_is_trained_on() {
+    let (mut model, initial, text) = setting();
+    let mut last = 0.0;
+    for dropout in [0.0, 0.25, 0.5] {
+        let plan = TrainingPlan {
+            dropout,
+            ..steps(60, LocalOptimizer::Adam { rate: 0.02 })
+        };
+        let trained = run(&mut model, &initial, &text, &plan).unwrap();
+        model.load_flat(&trained.weights).unwrap();
+        let loss = evaluate(&model, &text).loss();
+        println!("{dropout}: {loss}");
+        assert!(loss > 1.1 * last, "{dropout}: {loss}, after {last}");
+        last = loss;
+    }
+}

@@ -124,6 +124,11 @@ pub struct TrainingPlan {
     /// Largest L2 norm of a step's gradient, 1e-9 to 1e9; that of the text's loss, without weight
     /// decay and without the proximal term.
     pub gradient_clip: f32,
+    /// The most examples of a client that a round uses, drawn at random and anew in each round: who has
+    /// more trains on so many and weighs as much, so that neither the longest training nor the largest share
+    /// of the sum is that of the client with most examples. 0 for all.
+    #[serde(default)]
+    pub max_examples: u32,
     /// Words, or other tokens, of an example that are used, 1 to 4,096; the rest is cut off.
     pub max_words: u32,
     /// What the network is computed in.

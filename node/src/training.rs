@@ -31,7 +31,7 @@ pub struct TrainingTask<'a> {
     pub plan: &'a TrainingPlan,
     /// Where the plan's schedule stands.
     pub schedule: SchedulePoint,
-    /// Fixes the examples' order, and what dropout leaves out.
+    /// Fixes which examples are taken, their order, and what dropout leaves out.
     pub seed: [u8; 32],
     /// Bytes that training may take beside the model, by the [`Estimate`]. A batch that would take
     /// more is worked through in pieces, whose gradients are added up.
@@ -212,7 +212,9 @@ pub struct Trainer<'a> {
     /// The most that there were.
     largest: usize,
     rng: ChaCha20Rng,
-    /// The examples in the order of this epoch, and how many of them are done.
+    /// Those that are trained on.
+    chosen: Vec<usize>,
+    /// The same in the order of this epoch, and how many of them are done.
     order: Vec<usize>,
     done: usize,
     epochs: u32,
@@ -239,6 +241,8 @@ impl<'a> Trainer<'a> {
             estimate.add_teacher(teacher.teacher());
         }
         let most = estimate.positions(task.memory, longest as u64)?;
+        let mut rng = ChaCha20Rng::from_seed(task.seed);
+        let chosen = choose(data.len(), task.plan.max_examples, &mut rng);
         Ok(Self {
             data,
             task: *task,
@@ -248,9 +252,10 @@ impl<'a> Trainer<'a> {
             estimate,
             most_positions: usize::try_from(most).unwrap_or(usize::MAX),
             largest: 0,
-            rng: ChaCha20Rng::from_seed(task.seed),
-            order: (0..data.len()).collect(),
-            done: data.len(),
+            rng,
+            done: chosen.len(),
+            order: chosen.clone(),
+            chosen,
             epochs: 0,
             step: 0,
             started: match task.plan.budget {
@@ -273,7 +278,7 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Goes on to the end of the epoch (all examples once, in a new order), or of the budget.
+    /// Goes on to the end of the epoch (all chosen examples once, in a new order), or of the budget.
     ///
     /// # Errors
     /// [`TrainingError::Diverged`] or [`TrainingError::Stopped`].
@@ -284,9 +289,7 @@ impl<'a> Trainer<'a> {
         let mut epoch = TrainingLoss::default();
         while !self.is_done() {
             if self.done == self.order.len() {
-                for (place, index) in self.order.iter_mut().enumerate() {
-                    *index = place;
-                }
+                self.order.clone_from(&self.chosen);
                 shuffle(&mut self.order, &mut self.rng);
                 self.done = 0;
                 self.epochs += 1;
@@ -407,6 +410,16 @@ impl<'a> Trainer<'a> {
         }
         pieces
     }
+}
+
+/// `most` of so many examples at random, or all of them where there are no more, or where `most` is 0.
+fn choose(examples: usize, most: u32, rng: &mut ChaCha20Rng) -> Vec<usize> {
+    let mut chosen: Vec<usize> = (0..examples).collect();
+    if (1..examples).contains(&(most as usize)) {
+        shuffle(&mut chosen, rng);
+        chosen.truncate(most as usize);
+    }
+    chosen
 }
 
 /// Fisher and Yates; the modulo's bias is below 2⁻³² for any number of examples in memory.

@@ -172,6 +172,7 @@ table! {
         proximal: f32 = DEFAULT_TRAINING.proximal,
         dropout: f32 = DEFAULT_TRAINING.dropout,
         gradient_clip: f32 = DEFAULT_TRAINING.gradient_clip,
+        max_examples: i64 = i64::from(DEFAULT_TRAINING.max_examples),
         max_words: i64 = i64::from(DEFAULT_TRAINING.max_words),
         precision: Precision = DEFAULT_TRAINING.precision,
     }
@@ -457,6 +458,7 @@ impl RawTraining {
             proximal: self.proximal,
             dropout: self.dropout,
             gradient_clip: self.gradient_clip,
+            max_examples: whole("training.max_examples", self.max_examples, 0..=u32::MAX)?,
             max_words: whole("training.max_words", self.max_words, 1..=4096)?,
             precision: self.precision,
         })

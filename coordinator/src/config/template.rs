@@ -187,6 +187,10 @@ proximal = 0.0
 dropout = 0.0
 # Largest L2 norm of a step's gradient, without weight decay and FedProx's pull.
 gradient_clip = 5.0
+# Examples of a node that a round uses at most, drawn at random in each round; 0 for all. Who has far more
+# than others trains no longer than they do, has no larger share of the sum, and hears its own text less
+# often. Suits a weight_cap of as many.
+max_examples = 0
 # Words of an example that are used, 1 to 4096; characters or a tokenizer's tokens where the model is one
 # of those. Pairs of texts that are longer are left out.
 max_words = 64

@@ -197,7 +197,7 @@ fn a_plan_value_is_refused_by_name() {
 #[test]
 fn how_a_node_trains_is_read_whole() {
     let text = "[training]\nsteps = 40\naccumulate = 4\nweight_decay = 0.5\nproximal = 0.25\n\
-                dropout = 0.375\nprecision = \"bf16\"\n\
+                dropout = 0.375\nmax_examples = 300\nprecision = \"bf16\"\n\
                 optimizer = { momentum = { rate = 0.25, beta = 0.5 } }\n\
                 schedule = { noam = { warm_up = 3 } }";
     let expected = TrainingPlan {
@@ -211,6 +211,7 @@ fn how_a_node_trains_is_read_whole() {
         weight_decay: 0.5,
         proximal: 0.25,
         dropout: 0.375,
+        max_examples: 300,
         precision: Precision::Bf16,
         ..DEFAULT_TRAINING
     };

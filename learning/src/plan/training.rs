@@ -46,6 +46,7 @@ impl TrainingPlan {
         proximal: 0.0,
         dropout: 0.0,
         gradient_clip: 5.0,
+        max_examples: 0,
         max_words: 64,
         precision: Precision::F32,
     };

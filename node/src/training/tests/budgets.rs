@@ -103,3 +103,53 @@ fn seconds_end_after_the_step_that_is_under_way() {
     assert_eq!(one, trained(Budget::Steps(1), 4).0);
     assert_eq!(one.examples, 4);
 }
+
+/// Each round takes others, every epoch of it the same ones, and they are the client's weight.
+#[test]
+fn so_many_examples_are_drawn_for_a_round() {
+    let (mut model, initial, text) = setting();
+    // The weights hardly move, so that a message is known by its loss.
+    let mut drawn = |max_examples, seed| {
+        let plan = TrainingPlan {
+            budget: Budget::Epochs(3),
+            batch: 1,
+            max_examples,
+            ..plan(LocalOptimizer::Sgd { rate: 1e-9 })
+        };
+        let mut losses = Vec::new();
+        let mut progress = |now: TrainingProgress| {
+            losses.push(format!("{:.5}", now.loss));
+            ControlFlow::Continue(())
+        };
+        let task = TrainingTask::new(&plan, 1, [seed; 32]);
+        let trained = train(&mut model, initial.values(), &text, &task, &mut progress).unwrap();
+        let epochs: Vec<Vec<String>> = losses
+            .chunks(losses.len() / 3)
+            .map(|epoch| {
+                let mut epoch = epoch.to_vec();
+                epoch.sort();
+                epoch
+            })
+            .collect();
+        assert!(epochs.iter().all(|epoch| *epoch == epochs[0]));
+        let [first, ..] = &epochs[..] else {
+            panic!("three epochs");
+        };
+        (trained.examples, first.clone())
+    };
+    let all = text.len() as u64;
+    let whole = drawn(0, 1);
+    assert_eq!(whole.0, all);
+    for most in [6, 7, u32::MAX] {
+        assert_eq!(drawn(most, 1), whole);
+    }
+    let (weight, first) = drawn(2, 1);
+    assert_eq!((weight, first.len()), (2, 2));
+    assert_eq!(drawn(2, 1).1, first);
+    assert!(first.iter().all(|loss| whole.1.contains(loss)));
+    let others = (2..12).map(|seed| drawn(2, seed).1);
+    let mut seen: Vec<String> = others.chain([first]).flatten().collect();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen, whole.1, "each one is drawn sooner or later");
+}

@@ -26,7 +26,7 @@ pub(crate) struct Dropout(Option<Falling>);
 #[derive(Debug)]
 struct Falling {
     /// What is below it falls, of 2³² numbers.
-    below: u64,
+    below: f64,
     /// What those that stay are multiplied by, 1/(1 − p): sums are as large on average as without.
     stays: f32,
     rng: RefCell<ChaCha20Rng>,
@@ -47,9 +47,8 @@ impl Dropout {
         let mut rng = ChaCha20Rng::from_seed(seed);
         rng.set_stream(STREAM);
         Self(Some(Falling {
-            // In f64 the product is exact.
-            below: (f64::from(probability) * 2f64.powi(32)) as u64,
-            stays: (1.0 / (1.0 - f64::from(probability))) as f32,
+            below: f64::from(probability) * 2f64.powi(32),
+            stays: 1.0 / (1.0 - probability),
             rng: RefCell::new(rng),
         }))
     }
@@ -62,7 +61,7 @@ impl Dropout {
         let mut rng = falling.rng.borrow_mut();
         let mask: Vec<f32> = (0..tensor.numel())
             .map(|_| {
-                let falls = u64::from(rng.next_u32()) < falling.below;
+                let falls = f64::from(rng.next_u32()) < falling.below;
                 if falls { 0.0 } else { falling.stays }
             })
             .collect();

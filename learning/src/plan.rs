@@ -97,7 +97,8 @@ pub struct TrainingPlan {
     /// Examples a batch, 1 to 65,536.
     pub batch: u32,
     /// Batches a step, 1 to 1,024. A step's gradient is the mean over the tokens of all of them, as
-    /// if they were one large batch, but only one has to fit into memory at a time.
+    /// if they were one large batch (with dropout, of other masks), but only one has to fit into memory at a
+    /// time.
     #[serde(default = "one")]
     pub accumulate: u32,
     /// The optimiser of the local steps; it keeps no state between rounds.
@@ -126,7 +127,8 @@ pub struct TrainingPlan {
     pub gradient_clip: f32,
     /// The most examples of a client that a round uses, drawn at random and anew in each round: who has
     /// more trains on so many and weighs as much, so that neither the longest training nor the largest share
-    /// of the sum is that of the client with most examples. 0 for all.
+    /// of the sum is that of the client with most examples. 0 for all. Evolution strategies, which try as many
+    /// examples as a step has anyway, do not look at it.
     #[serde(default)]
     pub max_examples: u32,
     /// Words, or other tokens, of an example that are used, 1 to 4,096; the rest is cut off.

@@ -137,8 +137,10 @@ fn the_estimate_holds_for_each_kind_in_bf16() {
 /// Masks are within it.
 #[test]
 fn the_estimate_is_not_below_what_dropout_takes() {
-    for kind in KINDS {
-        in_a_process(kind, "f32", "0.25");
+    for precision in ["f32", "bf16"] {
+        for kind in KINDS {
+            in_a_process(kind, precision, "0.25");
+        }
     }
 }
 

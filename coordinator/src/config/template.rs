@@ -189,7 +189,7 @@ dropout = 0.0
 gradient_clip = 5.0
 # Examples of a node that a round uses at most, drawn at random in each round; 0 for all. Who has far more
 # than others trains no longer than they do, has no larger share of the sum, and hears its own text less
-# often. Suits a weight_cap of as many.
+# often. Suits a weight_cap of as many. Evolution strategies do not look at it.
 max_examples = 0
 # Words of an example that are used, 1 to 4096; characters or a tokenizer's tokens where the model is one
 # of those. Pairs of texts that are longer are left out.

@@ -139,8 +139,7 @@ pub(super) fn model(
     (Model::new(&description, &weights).unwrap(), weights)
 }
 
-/// The masks of the first passes of a dropout, each as a column of rows: what a tensor of so many rows and
-/// columns is multiplied by.
+/// The first masks of a dropout in one pass, for tensors of these sizes: what their rows are multiplied by.
 pub(super) fn masks<const N: usize>(dropout: &Dropout, sizes: [[i64; 2]; N]) -> [Vec<Vec<f64>>; N] {
     sizes.map(|size| {
         let options = (tch::Kind::Float, tch::Device::Cpu);

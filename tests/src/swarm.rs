@@ -7,7 +7,10 @@
 use std::{
     net::SocketAddr,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -72,6 +75,8 @@ pub struct Swarm {
 struct Member {
     client: Arc<Client>,
     thread: Option<JoinHandle<()>>,
+    /// Whether the thread has said how the client ended: it stops at once, and may not have yet.
+    ended: Arc<AtomicBool>,
 }
 
 impl Swarm {
@@ -107,6 +112,7 @@ impl Swarm {
             members.push(Member {
                 client: Arc::new(client),
                 thread: None,
+                ended: Arc::default(),
             });
         }
         Ok(Self { members, stop })
@@ -137,17 +143,28 @@ impl Swarm {
     ///
     /// # Errors
     /// When it runs already.
+    ///
+    /// # Panics
+    /// When it has died of a panic.
     pub fn start(&mut self, index: usize) -> Result<()> {
         let member = &mut self.members[index];
-        if let Some(thread) = member.thread.take() {
-            ensure!(thread.is_finished(), "client {index} runs already");
+        if let Some(thread) = member
+            .thread
+            .take_if(|thread| thread.is_finished() || member.ended.load(Ordering::Acquire))
+        {
+            // It has said so, and is at its last line.
+            thread.join().expect("a client ends with an event");
         }
+        ensure!(member.thread.is_none(), "client {index} runs already");
+        member.ended.store(false, Ordering::Release);
+        let ended = Arc::clone(&member.ended);
         let client = Arc::clone(&member.client);
         let runtime = runtime()?;
         member.thread = Some(thread::spawn(move || {
             let end = runtime.block_on(client.run());
             // Nothing more is sent from here on: what the connections still have to say is lost.
             runtime.shutdown_background();
+            ended.store(true, Ordering::Release);
             client.event("ended", serde_json::json!({ "how": end.as_str() }));
         }));
         Ok(())

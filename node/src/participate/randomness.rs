@@ -11,8 +11,9 @@ pub(super) fn os_rng() -> UnwrapErr<SysRng> {
     UnwrapErr(SysRng)
 }
 
-/// The seed of a round's training, which fixes its examples, their order and dropout's masks: from the operating system, or, for experiments that can be
-/// repeated, from a fixed seed. Another attempt at a round trains in the same way.
+/// The seed of a round's training, which fixes its examples, their order and dropout's masks: from the
+/// operating system, or, for experiments that can be repeated, from a fixed seed. Another attempt at a
+/// round trains in the same way.
 ///
 /// # Errors
 /// When the system has no randomness.

@@ -40,23 +40,28 @@ fn steps_of_whole_epochs_are_epochs() {
     assert_eq!(seen.len(), 6);
 }
 
-#[test]
-fn each_epoch_has_an_order_of_its_own() {
+/// The loss of each step, where the weights hardly move, so that a message is known by it.
+fn losses(plan: &TrainingPlan, seed: [u8; 32]) -> (Trained, Vec<String>) {
     let (mut model, initial, text) = setting();
-    let plan = TrainingPlan {
-        budget: Budget::Epochs(4),
-        batch: 1,
-        ..plan(LocalOptimizer::Sgd { rate: 1e-9 })
-    };
-    // The weights hardly move, so that a message is known by its loss.
     let mut losses = Vec::new();
     let mut progress = |now: TrainingProgress| {
         losses.push(format!("{:.5}", now.loss));
         ControlFlow::Continue(())
     };
-    let task = TrainingTask::new(&plan, 1, SEED);
-    train(&mut model, initial.values(), &text, &task, &mut progress).unwrap();
-    let epochs: Vec<&[String]> = losses.chunks(text.len()).collect();
+    let task = TrainingTask::new(plan, 1, seed);
+    let trained = train(&mut model, initial.values(), &text, &task, &mut progress).unwrap();
+    (trained, losses)
+}
+
+#[test]
+fn each_epoch_has_an_order_of_its_own() {
+    let plan = TrainingPlan {
+        budget: Budget::Epochs(4),
+        batch: 1,
+        ..plan(LocalOptimizer::Sgd { rate: 1e-9 })
+    };
+    let (_, losses) = losses(&plan, SEED);
+    let epochs: Vec<&[String]> = losses.chunks(MESSAGES.len()).collect();
     let sorted = |epoch: &[String]| {
         let mut epoch = epoch.to_vec();
         epoch.sort();
@@ -107,22 +112,14 @@ fn seconds_end_after_the_step_that_is_under_way() {
 /// Each round takes others, every epoch of it the same ones, and they are the client's weight.
 #[test]
 fn so_many_examples_are_drawn_for_a_round() {
-    let (mut model, initial, text) = setting();
-    // The weights hardly move, so that a message is known by its loss.
-    let mut drawn = |max_examples, seed| {
+    let drawn = |max_examples, seed| {
         let plan = TrainingPlan {
             budget: Budget::Epochs(3),
             batch: 1,
             max_examples,
             ..plan(LocalOptimizer::Sgd { rate: 1e-9 })
         };
-        let mut losses = Vec::new();
-        let mut progress = |now: TrainingProgress| {
-            losses.push(format!("{:.5}", now.loss));
-            ControlFlow::Continue(())
-        };
-        let task = TrainingTask::new(&plan, 1, [seed; 32]);
-        let trained = train(&mut model, initial.values(), &text, &task, &mut progress).unwrap();
+        let (trained, losses) = losses(&plan, [seed; 32]);
         let epochs: Vec<Vec<String>> = losses
             .chunks(losses.len() / 3)
             .map(|epoch| {
@@ -137,9 +134,8 @@ fn so_many_examples_are_drawn_for_a_round() {
         };
         (trained.examples, first.clone())
     };
-    let all = text.len() as u64;
     let whole = drawn(0, 1);
-    assert_eq!(whole.0, all);
+    assert_eq!(whole.0, MESSAGES.len() as u64);
     for most in [6, 7, u32::MAX] {
         assert_eq!(drawn(most, 1), whole);
     }
